@@ -1,0 +1,1 @@
+//! Makes a model small on the user's own data, stage by stage, with proof.

@@ -1,0 +1,1 @@
+//! Shows: the report a domain engineer reads.

@@ -1,0 +1,1 @@
+//! Decides: one pure function from what was observed to what is done next.

@@ -1,0 +1,1 @@
+//! ONNX Runtime: found, loaded, and wrapped in sessions.

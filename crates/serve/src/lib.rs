@@ -1,0 +1,1 @@
+//! Answers requests: Open Inference Protocol server, metrics, feedback, shadow, weighted proxy.

@@ -1,0 +1,2 @@
+//! The `sentei` command.
+fn main() {}
