@@ -53,7 +53,9 @@ pub enum AcquireError {
         version: Version,
     },
     /// No wheel is pinned for this machine.
-    #[error("no ONNX Runtime found, and none is pinned for {os} on {arch}; install ONNX Runtime {MINIMUM} or newer and pass its library with --onnxruntime PATH")]
+    #[error(
+        "no ONNX Runtime found, and none is pinned for {os} on {arch}; install ONNX Runtime {MINIMUM} or newer and pass its library with --onnxruntime PATH"
+    )]
     Platform {
         /// The operating system.
         os: &'static str,
@@ -61,7 +63,9 @@ pub enum AcquireError {
         arch: &'static str,
     },
     /// There is nowhere to keep the library.
-    #[error("no ONNX Runtime found, and no folder to keep one in: set HOME or XDG_CACHE_HOME, or pass a library with --onnxruntime PATH")]
+    #[error(
+        "no ONNX Runtime found, and no folder to keep one in: set HOME or XDG_CACHE_HOME, or pass a library with --onnxruntime PATH"
+    )]
     NoCache,
     /// pip is not installed.
     #[error("no ONNX Runtime found, and no pip to fetch it with (tried {}); install pip, or pass a library with --onnxruntime PATH", tried.join(", "))]
@@ -70,7 +74,9 @@ pub enum AcquireError {
         tried: Vec<String>,
     },
     /// pip could not fetch the wheel.
-    #[error("`{command}` failed ({status}): {output}; check pip's index and network (`pip config list`), or pass a library with --onnxruntime PATH")]
+    #[error(
+        "`{command}` failed ({status}): {output}; check pip's index and network (`pip config list`), or pass a library with --onnxruntime PATH"
+    )]
     Pip {
         /// The command as run.
         command: String,
@@ -80,7 +86,9 @@ pub enum AcquireError {
         output: String,
     },
     /// The wheel is not the one that was pinned.
-    #[error("the wheel `{file}` has SHA-256 {found}, but {expected} is pinned: the index serves a different file; fix the index, or pass a library you trust with --onnxruntime PATH")]
+    #[error(
+        "the wheel `{file}` has SHA-256 {found}, but {expected} is pinned: the index serves a different file; fix the index, or pass a library you trust with --onnxruntime PATH"
+    )]
     Checksum {
         /// The wheel's name.
         file: String,

@@ -32,7 +32,11 @@ impl Sandbox {
     }
 
     fn places(&self) -> Places {
-        Places { cache: Some(self.0.path().join("cache")), system: vec![self.0.path().join("lib")], ..Places::default() }
+        Places {
+            cache: Some(self.0.path().join("cache")),
+            system: vec![self.0.path().join("lib")],
+            ..Places::default()
+        }
     }
 }
 
@@ -81,7 +85,10 @@ fn what_is_named_and_is_no_library_is_refused_with_the_way_out() {
     let sandbox = Sandbox::new();
     let places = sandbox.places();
     let missing = message(locate_in(Some(Path::new("/nonexistent/x.so")), &places));
-    assert!(missing.starts_with("no ONNX Runtime at `/nonexistent/x.so` (named by --onnxruntime): no such file"), "{missing}");
+    assert!(
+        missing.starts_with("no ONNX Runtime at `/nonexistent/x.so` (named by --onnxruntime): no such file"),
+        "{missing}"
+    );
     let text = sandbox.file("readme.txt", b"hello");
     let places = Places { environment: Some(text), ..places };
     let wrong = message(locate_in(None, &places));

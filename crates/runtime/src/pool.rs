@@ -5,9 +5,11 @@ use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
+use ort::session::builder::PrepackedWeights;
+
 use crate::{
-    runtime::Runtime,
-    session::{Port, Prepacked, RunError, Session, SessionError, SessionOptions},
+    runtime::{Runtime, Source},
+    session::{Port, RunError, Session, SessionError, SessionOptions},
     tensor::Tensor,
 };
 
@@ -32,7 +34,7 @@ impl Pool {
         options: &SessionOptions,
         size: usize,
     ) -> Result<Arc<Self>, SessionError> {
-        Self::open(options, size, |options| runtime.session_from_bytes(model, options))
+        Self::open(runtime, Source::Bytes(model), options, size)
     }
 
     /// `size` sessions (at least 1) for a model file; external data is looked up beside it.
@@ -45,16 +47,18 @@ impl Pool {
         options: &SessionOptions,
         size: usize,
     ) -> Result<Arc<Self>, SessionError> {
-        Self::open(options, size, |options| runtime.session_from_file(model, options))
+        Self::open(runtime, Source::File(model), options, size)
     }
 
     fn open(
+        runtime: &Runtime,
+        model: Source<'_>,
         options: &SessionOptions,
         size: usize,
-        session: impl Fn(&SessionOptions) -> Result<Session, SessionError>,
     ) -> Result<Arc<Self>, SessionError> {
-        let options = SessionOptions { prepacked: Some(Prepacked::new()), ..options.clone() };
-        let idle = (0..size.max(1)).map(|_| session(&options)).collect::<Result<Vec<_>, _>>()?;
+        let shared = PrepackedWeights::new();
+        let idle =
+            (0..size.max(1)).map(|_| runtime.session(model, options, Some(&shared))).collect::<Result<Vec<_>, _>>()?;
         let (inputs, outputs) = (idle[0].inputs().to_vec(), idle[0].outputs().to_vec());
         Ok(Arc::new(Self { size: idle.len(), idle: Mutex::new(idle), returned: Condvar::new(), inputs, outputs }))
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use ort::{environment::Environment, logging::LogLevel};
+use ort::{environment::Environment, logging::LogLevel, session::builder::PrepackedWeights};
 
 use crate::{
     library::{Library, Version},
@@ -81,7 +81,7 @@ impl Runtime {
     /// # Errors
     /// [`SessionError`] when the model is malformed or uses what this runtime lacks.
     pub fn session_from_bytes(&self, model: &[u8], options: &SessionOptions) -> Result<Session, SessionError> {
-        Session::build(&self.environment, options, |builder| builder.commit_from_memory(model))
+        self.session(Source::Bytes(model), options, None)
     }
 
     /// A session for a model file; external data is looked up beside it.
@@ -89,8 +89,28 @@ impl Runtime {
     /// # Errors
     /// [`SessionError`] when the file cannot be read, is malformed or uses what this runtime lacks.
     pub fn session_from_file(&self, model: &Path, options: &SessionOptions) -> Result<Session, SessionError> {
-        Session::build(&self.environment, options, |builder| builder.commit_from_file(model))
+        self.session(Source::File(model), options, None)
     }
+
+    /// A session that shares the weights it packs with the others given the same container.
+    pub(crate) fn session(
+        &self,
+        model: Source<'_>,
+        options: &SessionOptions,
+        shared: Option<&PrepackedWeights>,
+    ) -> Result<Session, SessionError> {
+        Session::build(&self.environment, options, shared, |builder| match model {
+            Source::Bytes(bytes) => builder.commit_from_memory(bytes),
+            Source::File(path) => builder.commit_from_file(path),
+        })
+    }
+}
+
+/// Where a model is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Bytes(&'a [u8]),
+    File(&'a Path),
 }
 
 /// ONNX Runtime's own words go where ours go, instead of straight to the terminal.

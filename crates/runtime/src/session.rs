@@ -27,19 +27,8 @@ pub enum Level {
     All,
 }
 
-/// Weights in the layout the kernels want, packed once and shared by the sessions given it. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Prepacked(PrepackedWeights);
-
-impl Prepacked {
-    /// An empty container; the first session that is given it fills it. A [`crate::Runtime`] must have been loaded.
-    pub(crate) fn new() -> Self {
-        Self(PrepackedWeights::new())
-    }
-}
-
 /// How a session runs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
     /// Threads a single run may use, at least 1. They never spin while idle.
     pub threads: usize,
@@ -49,12 +38,11 @@ pub struct SessionOptions {
     pub deterministic: bool,
     /// Keep freed memory for the next run: faster, but the peak stays resident.
     pub arena: bool,
-    pub(crate) prepacked: Option<Prepacked>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threads: 1, optimization: Level::All, deterministic: true, arena: true, prepacked: None }
+        Self { threads: 1, optimization: Level::All, deterministic: true, arena: true }
     }
 }
 
@@ -156,7 +144,8 @@ impl Dims {
     /// Whether a tensor of `shape` fits.
     #[must_use]
     pub fn accept(&self, shape: &[usize]) -> bool {
-        self.0.len() == shape.len() && self.0.iter().zip(shape).all(|(want, have)| want.is_none_or(|want| want == *have))
+        self.0.len() == shape.len()
+            && self.0.iter().zip(shape).all(|(want, have)| want.is_none_or(|want| want == *have))
     }
 }
 
@@ -198,10 +187,12 @@ impl Session {
     pub(crate) fn build(
         environment: &Environment,
         options: &SessionOptions,
+        shared: Option<&PrepackedWeights>,
         commit: impl FnOnce(&mut SessionBuilder) -> ort::Result<ort::session::Session>,
     ) -> Result<Self, SessionError> {
         let refused = |error: ort::Error| SessionError::Model(error.to_string());
-        let inner = builder(environment, options).and_then(|mut builder| commit(&mut builder)).map_err(refused)?;
+        let inner =
+            builder(environment, options, shared).and_then(|mut builder| commit(&mut builder)).map_err(refused)?;
         let inputs = inner.inputs().iter().map(port).collect::<Result<_, _>>()?;
         let outputs = inner.outputs().iter().map(port).collect::<Result<_, _>>()?;
         Ok(Self { inner, inputs, outputs })
@@ -252,7 +243,11 @@ impl Session {
     }
 }
 
-fn builder(environment: &Environment, options: &SessionOptions) -> ort::Result<SessionBuilder> {
+fn builder(
+    environment: &Environment,
+    options: &SessionOptions,
+    shared: Option<&PrepackedWeights>,
+) -> ort::Result<SessionBuilder> {
     let level = match options.optimization {
         Level::Off => GraphOptimizationLevel::Disable,
         Level::Basic => GraphOptimizationLevel::Level1,
@@ -271,8 +266,8 @@ fn builder(environment: &Environment, options: &SessionOptions) -> ort::Result<S
         let cpu = ort::ep::CPU::default().with_arena_allocator(false).build();
         builder.with_memory_pattern(false)?.with_execution_providers([cpu])?
     };
-    match &options.prepacked {
-        Some(Prepacked(weights)) => Ok(builder.with_prepacked_weights(weights)?),
+    match shared {
+        Some(weights) => Ok(builder.with_prepacked_weights(weights)?),
         None => Ok(builder),
     }
 }

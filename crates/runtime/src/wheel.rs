@@ -96,9 +96,14 @@ fn last_words(text: &str) -> String {
 
 fn only_wheel_in(folder: &Path) -> Result<PathBuf, AcquireError> {
     let entries = folder.read_dir().map_err(failed("read", folder))?;
-    entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|ext| ext == "whl")).ok_or_else(
-        || AcquireError::Archive { file: format!("onnxruntime-{VERSION}"), reason: "pip brought no wheel".to_owned() },
-    )
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|ext| ext == "whl"))
+        .ok_or_else(|| AcquireError::Archive {
+            file: format!("onnxruntime-{VERSION}"),
+            reason: "pip brought no wheel".to_owned(),
+        })
 }
 
 fn verify(file: &Path, expected: &'static str) -> Result<(), AcquireError> {
