@@ -1,5 +1,7 @@
 //! The real library on a real model, acquired as a user would.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
