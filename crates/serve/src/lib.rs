@@ -20,6 +20,7 @@ mod listen;
 mod metrics;
 mod models;
 mod oip;
+pub mod page;
 mod predict;
 mod process;
 pub mod proxy;
