@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{KubeSchema, core::ListMerge};
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct CompressedModelStatus {
     /// The generation of the spec this status answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What that generation asked for.
+    #[serde(default)]
+    pub observed_spec: ObservedSpec,
     /// Where the model is on its way.
     pub phase: Phase,
     /// When the phase began.
@@ -56,6 +59,10 @@ pub struct CompressedModelStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 200))]
     pub decisions: Vec<DecisionRecord>,
+    /// Ids of the verbs already answered, newest last; bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub answered: Vec<String>,
     /// What was gained and what it cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub savings: Option<Savings>,
@@ -164,7 +171,8 @@ impl Default for Weights {
     }
 }
 
-/// What the analysis remembers between two looks: counters as they stood when the judged period began.
+/// What the analysis remembers between two looks. Everything here is a count, a time or the last verdict: the verdicts
+/// themselves are worked out anew from the counts at every look.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AnalysisMemory {
@@ -172,13 +180,28 @@ pub struct AnalysisMemory {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>")]
     pub since: Option<Timestamp>,
-    /// Counters as they stood then.
+    /// Looks taken since then, one for each `interval`.
+    pub looks: u64,
+    /// When the last of them was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>")]
+    pub last_look: Option<Timestamp>,
+    /// Counts of the judged period, with the marks from which they are also judged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024))]
-    pub origin: Vec<CounterSnapshot>,
+    #[schemars(length(max = 256))]
+    pub tallies: Vec<Tally>,
+    /// What the servers' counters say about the weights.
+    pub traffic: TrafficMemory,
+    /// Which life of the candidate's server got the weight; another one means that it died while it had traffic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate_epoch: Option<u64>,
+    /// When the candidate first got a share of live traffic in this rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>")]
+    pub exposed_since: Option<Timestamp>,
     /// The last verdict on each metric.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     pub results: Vec<MetricResult>,
     /// Since when a critical metric has been without data.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,23 +211,83 @@ pub struct AnalysisMemory {
     pub consecutive_errors: u32,
 }
 
-/// One pair of cumulative counters at one moment.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// Counts of one counter of one role over the judged period: summed over server instances and over their lives, so that
+/// a restarted server neither loses what it had counted nor counts it twice.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub struct CounterSnapshot {
-    /// The metric's name.
-    pub metric: String,
+pub struct Tally {
+    /// Which counter: `requests`, `latency`, `feedback`, `pairs` or `agreement`.
+    pub counter: String,
     /// The slice, when it is one slice's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slice: Option<String>,
     /// Whose.
     pub role: Role,
+    /// Outcomes by kind since the judged period began.
+    #[schemars(length(max = 128))]
+    pub counts: Vec<u64>,
+    /// Raw counters at the last look, for each instance of the server.
+    #[schemars(length(max = 1000))]
+    pub seen: Vec<SeenCounter>,
+    /// Counts at earlier looks, oldest first. The bounds are also judged from each of them, so that a candidate that
+    /// goes bad after a long good time is caught as fast as one that was bad from the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub marks: Vec<Mark>,
+}
+
+/// One server's raw counter as last seen.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SeenCounter {
+    /// The server's name among those of its role.
+    pub instance: String,
     /// Which life of the server: counters restart with it.
     pub epoch: u64,
-    /// Bad outcomes so far.
-    pub bad: u64,
-    /// Outcomes so far.
-    pub total: u64,
+    /// Outcomes by kind since that life began.
+    #[schemars(length(max = 128))]
+    pub counts: Vec<u64>,
+}
+
+/// A tally as it stood at an earlier look.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// The look's number, from 1.
+    pub look: u64,
+    /// Outcomes by kind up to then.
+    #[schemars(length(max = 128))]
+    pub counts: Vec<u64>,
+}
+
+/// Requests answered by each role, at the moment the weight was set and at the last look: a weight is believed when
+/// these show it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrafficMemory {
+    /// When the present weight was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>")]
+    pub since: Option<Timestamp>,
+    /// The baseline's requests at the last look.
+    pub baseline: u64,
+    /// The candidate's requests at the last look.
+    pub candidate: u64,
+    /// Looks in a row, since the weight was decided and seen to be configured, that agree with it.
+    pub agreeing: u32,
+}
+
+/// What the status was decided for: digests of the two halves of the spec, which tell a change that needs a new
+/// compression from one that needs a new rollout and from one that needs neither.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObservedSpec {
+    /// Of source, data, task, compression and gates.
+    #[schemars(length(max = 64))]
+    pub compression: String,
+    /// Of approval, serving and rollout.
+    #[schemars(length(max = 64))]
+    pub rollout: String,
 }
 
 /// The last verdict on one metric.
