@@ -7,10 +7,19 @@
 //!                              compress, rollout ──────────▶ Evidence
 //! ```
 
+mod crd;
 pub mod evidence;
+mod finding;
+mod lint;
 pub mod quantity;
+pub mod rules;
+mod schema;
 pub mod spec;
 pub mod status;
+pub mod yaml;
 
+pub use crd::{crd, crd_yaml};
+pub use finding::{Finding, Position};
+pub use lint::lint;
 pub use spec::{CompressedModel, CompressedModelSpec};
 pub use status::{CompressedModelStatus, Phase};

@@ -15,6 +15,14 @@ pub struct QuantityError {
     expected: &'static str,
 }
 
+impl QuantityError {
+    /// What would have been right, in words.
+    #[must_use]
+    pub const fn expected(&self) -> &'static str {
+        self.expected
+    }
+}
+
 fn refuse<T>(found: &str, expected: &'static str) -> Result<T, QuantityError> {
     Err(QuantityError { found: found.to_owned(), expected })
 }
@@ -24,7 +32,7 @@ fn refuse<T>(found: &str, expected: &'static str) -> Result<T, QuantityError> {
 pub struct Factor(f64);
 
 impl Factor {
-    const EXPECTED: &'static str = "a factor above 1x and at most 1000x, such as 2x or 1.25x";
+    pub(crate) const EXPECTED: &'static str = "a factor above 1x and at most 1000x, such as 2x or 1.25x";
 
     /// The factor as a plain number.
     #[must_use]
@@ -58,12 +66,12 @@ impl fmt::Display for Factor {
     }
 }
 
-/// A span of time, written `250ms`, `5m`, `1h30m`; at most 365 days.
+/// A span of time, written `500us`, `250ms`, `5m`, `1h30m`; at most 365 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
 
 impl Span {
-    const EXPECTED: &'static str = "a duration such as 250ms, 30s, 5m, 1h30m or 24h, of at most 365 days";
+    pub(crate) const EXPECTED: &'static str = "a duration such as 250ms, 30s, 5m, 1h30m or 24h, of at most 365 days";
     const MAX: Duration = Duration::from_hours(365 * 24);
 
     /// The span as a standard duration.
@@ -100,6 +108,7 @@ impl FromStr for Span {
             rest = &rest[digits..];
             let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
             let seconds = match &rest[..unit] {
+                "us" => 1e-6,
                 "ms" => 1e-3,
                 "s" => 1.0,
                 "m" => 60.0,
@@ -118,11 +127,14 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        if millis % 1000 != 0 {
-            return write!(f, "{millis}ms");
+        let nanos = self.0.as_nanos();
+        if nanos % 1_000_000_000 != 0 {
+            return match nanos % 1_000_000 {
+                0 => write!(f, "{}ms", nanos / 1_000_000),
+                _ => write!(f, "{}us", nanos as f64 / 1e3),
+            };
         }
-        let seconds = millis / 1000;
+        let seconds = self.0.as_secs();
         let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
         if seconds == 0 {
             return f.write_str("0s");
@@ -145,7 +157,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    const EXPECTED: &'static str = "a number such as 0.98, a share such as 10%, or a time such as 20ms";
+    pub(crate) const EXPECTED: &'static str = "a number such as 0.98, a share such as 10%, or a time such as 20ms";
 
     /// The number in base units: the number itself, the share as a fraction, the time in seconds.
     #[must_use]
@@ -229,7 +241,7 @@ impl JsonSchema for Bound {
 pub struct Digest(String);
 
 impl Digest {
-    const EXPECTED: &'static str = "a SHA-256 of 64 lower-case hexadecimal digits";
+    pub(crate) const EXPECTED: &'static str = "a SHA-256 of 64 lower-case hexadecimal digits";
 
     /// The 64 digits.
     #[must_use]
@@ -261,7 +273,11 @@ impl fmt::Display for Digest {
 
 /// Serde and schema by way of `Display` and `FromStr`: a string with a pattern the API server checks.
 macro_rules! written_as_string {
-    ($type:ident, $pattern:literal, $max:literal) => {
+    ($type:ident, $pattern:literal, $max:literal $(, $rule:literal)?) => {
+        impl $type {
+            pub(crate) const PATTERN: &'static str = $pattern;
+        }
+
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -281,7 +297,8 @@ macro_rules! written_as_string {
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 json_schema!({
-                    "type": "string", "pattern": $pattern, "maxLength": $max, "description": $type::EXPECTED
+                    "type": "string", "pattern": $pattern, "maxLength": $max, "description": $type::EXPECTED,
+                    $("x-kubernetes-validations": [{ "rule": $rule, "message": $type::EXPECTED }],)?
                 })
             }
 
@@ -292,8 +309,13 @@ macro_rules! written_as_string {
     };
 }
 
-written_as_string!(Factor, r"^[0-9]+(\.[0-9]+)?x$", 16);
-written_as_string!(Span, r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", 32);
+// The API server admits exactly what the parsers take: the pattern says (1, 1000] digit by digit, the rule says 365 days.
+written_as_string!(
+    Factor,
+    r"^(1\.[0-9]*[1-9][0-9]*|[2-9](\.[0-9]+)?|[1-9][0-9]{1,2}(\.[0-9]+)?|1000(\.0+)?)x$",
+    16
+);
+written_as_string!(Span, r"^([0-9]{1,9}(\.[0-9]{1,9})?(us|ms|s|m|h))+$", 32, "duration(self) <= duration('8760h')");
 written_as_string!(Digest, r"^[0-9a-f]{64}$", 64);
 
 #[cfg(test)]
@@ -305,10 +327,10 @@ mod tests {
         for text in ["2x", "1.25x"] {
             assert_eq!(text.parse::<Factor>().unwrap().to_string(), text);
         }
-        for text in ["250ms", "30s", "5m", "1h30m", "24h"] {
+        for text in ["0s", "500us", "250ms", "1500ms", "30s", "5m", "1h30m", "24h"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
-        for text in ["0.98", "10%", "7%", "0.5%", "20ms"] {
+        for text in ["0.98", "10%", "7%", "0.5%", "20ms", "500us"] {
             assert_eq!(text.parse::<Bound>().unwrap().to_string(), text);
         }
     }

@@ -4,25 +4,30 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::Factor;
+use crate::{quantity::Factor, rules::in_schema};
 
 /// The compression half of the manifest.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = in_schema::QUANTIZE_LAST.for_schema(),
+    validation = in_schema::SIZE_NEEDS_PRUNE.for_schema(),
+    validation = in_schema::MACS_NEED_PRUNE.for_schema()
+)]
 pub struct Compression {
     /// Stop when all of these are met.
     #[serde(default)]
     pub objective: Objective,
     /// What to do, in this order. Default: prune, then quantise.
     #[serde(default = "default_stages")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(min = 1, max = 16))]
     pub stages: Vec<Stage>,
     /// Groups never to touch, by name; `*` stands for any run of characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 253)))]
     pub protect: Vec<String>,
     /// Fixes every random choice. Default 0.
     #[serde(default)]
@@ -64,7 +69,7 @@ pub struct Objective {
     pub macs: Option<Factor>,
 }
 
-/// One kind of cut.
+/// One stage. Exactly one of its fields.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
@@ -149,12 +154,20 @@ pub enum QuantizeType {
 pub struct Resources {
     /// What is reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, IntOrString>,
     /// What must not be exceeded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, IntOrString>,
+}
+
+fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": { "x-kubernetes-int-or-string": true, "maxLength": 32 },
+        "maxProperties": 16
+    })
 }
 
 impl Resources {

@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+use crate::rules::in_schema;
+
+/// What a slice's name looks like: a DNS label, so that it can be a label value anywhere.
+pub(crate) const SLICE_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// Calibration and evaluation data, how a row becomes a tensor, and the slices.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -20,6 +25,7 @@ pub struct Data {
     /// Named parts of the domain that are judged on their own.
     #[serde(default)]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub slices: Vec<Slice>,
 }
 
@@ -29,10 +35,11 @@ pub struct Data {
 pub struct DataSource {
     /// Where it lies; a plain path is relative to the manifest.
     #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = in_schema::URI_SCHEME.for_schema())]
     pub uri: String,
     /// npz only: model input name to array name. May be left out when the model has one input and the array is `x`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "names")]
     pub inputs: BTreeMap<String, String>,
     /// The array (npz) or column (CSV) holding the labels; `y` and `label` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,7 +47,7 @@ pub struct DataSource {
     pub labels: Option<String>,
     /// npz only: column name, as slices use it, to array name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "names")]
     pub columns: BTreeMap<String, String>,
     /// Only the rows this selector takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,9 +58,19 @@ pub struct DataSource {
     pub limit: Option<u32>,
 }
 
+/// A bounded map of names to names.
+fn names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 253 },
+        "maxProperties": 64
+    })
+}
+
 /// `input = (stored · scale − mean) / std`, reshaped to `shape` per row.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::MEAN_AND_STD.for_schema(), validation = in_schema::STD_NOT_ZERO.for_schema())]
 pub struct Preprocess {
     /// Multiplies each stored value first: 0.003921568627451 (1/255) for bytes. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +85,7 @@ pub struct Preprocess {
     pub std: Vec<f64>,
     /// Shape of one row as the model takes it, without the batch axis. Left out: the stored shape.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), inner(range(min = 1, max = 16_777_216)))]
     pub shape: Vec<u32>,
     /// Pictures only: size and channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +95,7 @@ pub struct Preprocess {
 /// How a picture becomes channels × height × width.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::CHANNELS.for_schema())]
 pub struct ImageLayout {
     /// Pixels.
     #[schemars(range(min = 1, max = 8192))]
@@ -108,7 +126,8 @@ pub enum Fit {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Slice {
     /// Unique in the manifest; a label value of the metrics.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = SLICE_NAME))]
+    #[x_kube(validation = in_schema::SLICE_NAME_FREE.for_schema())]
     pub name: String,
     /// Which rows.
     pub selector: Selector,
@@ -130,17 +149,18 @@ fn is_one(weight: &f64) -> bool {
 /// Takes the rows whose column has one of these values (`in`) or none of them (`notIn`).
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::SELECTOR_LISTS.for_schema())]
 pub struct Selector {
     /// A column of the data; `label` is always there when rows are labelled.
     #[schemars(length(min = 1, max = 253))]
     pub column: String,
     /// One of these values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 1024), inner(length(max = 253)))]
     pub r#in: Vec<String>,
     /// None of these values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = 1024), inner(length(max = 253)))]
     pub not_in: Vec<String>,
 }
 

@@ -4,11 +4,12 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::Bound;
+use crate::{quantity::Bound, rules::in_schema};
 
 /// One bound on one metric, on all the data or on one slice.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::COST_HAS_NO_SLICE.for_schema())]
 pub struct Gate {
     /// What is measured.
     pub metric: OfflineMetric,

@@ -11,13 +11,18 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::Digest;
+use crate::{quantity::Digest, rules::in_schema};
 pub use compression::{Compression, Importance, Objective, Refit, Stage};
 pub use data::{Data, DataSource, Preprocess, Selector, Slice};
 pub use gates::{Gate, OfflineMetric, ThresholdRange};
 pub use rollout::{Analysis, Canary, MetricSource, OnlineMetric, Rollout, Step};
 pub use serving::Serving;
 pub use task::Task;
+
+/// What an object's name looks like: a DNS subdomain.
+pub(crate) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// What a namespace's name looks like: a DNS label.
+pub(crate) const NAMESPACE_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// A model to be made small on the user's own data and rolled out under watch.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -29,7 +34,8 @@ pub use task::Task;
     status = "crate::status::CompressedModelStatus",
     shortname = "cmod",
     category = "sentei",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    validation = in_schema::NAME_LENGTH.for_schema()
 )]
 #[kube(
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
@@ -49,6 +55,12 @@ pub use task::Task;
     )
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = in_schema::SOMETHING_STOPS.for_schema(),
+    validation = in_schema::GATE_SLICE_KNOWN.for_schema(),
+    validation = in_schema::METRIC_SLICE_KNOWN.for_schema(),
+    validation = in_schema::METRIC_FITS_TASK.for_schema()
+)]
 pub struct CompressedModelSpec {
     /// The model as it is today. It is read, never written.
     pub source: Source,
@@ -83,6 +95,7 @@ pub struct CompressedModelSpec {
 pub struct Source {
     /// `file://`, `s3://`, `gs://`, `az://`, `https://`, `oci://`, `pvc://`; a plain path is relative to the manifest.
     #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = in_schema::URI_SCHEME.for_schema())]
     pub uri: String,
     /// The model is refused when its SHA-256 is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]

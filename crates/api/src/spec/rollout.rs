@@ -5,7 +5,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::gates::ThresholdRange;
-use crate::quantity::{Bound, Span};
+use crate::{
+    quantity::{Bound, Span},
+    rules::in_schema,
+};
+
+/// Metrics that need no query of one's own.
+pub const WELL_KNOWN_METRICS: [&str; 6] =
+    ["accuracy", "agreement", "errorRate", "latencyP50", "latencyP95", "latencyP99"];
+/// What a metric's name looks like.
+pub(crate) const METRIC_NAME: &str = r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
+/// What the address of a Prometheus looks like.
+pub(crate) const HTTP_ADDRESS: &str = r"^https?://[^/?#\s]+";
 
 /// The rollout half of the manifest.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -48,6 +59,7 @@ fn default_window() -> Span {
 /// The rungs of the rollout, taken in order; after the last one the candidate is promoted.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::STEPS_EXPOSE.for_schema(), validation = in_schema::STEPS_ASCEND.for_schema())]
 pub struct Canary {
     /// In order. Default: shadow 20 %, then 5, 25 and 50 % with a pause of a minute each.
     #[serde(default = "default_steps")]
@@ -107,6 +119,7 @@ pub struct Pause {
 /// How often to look, at what, and how sure to be.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::INTERVAL.for_schema())]
 pub struct Analysis {
     /// Time between two looks, 250ms to 1h. Default 1s.
     #[serde(default = "default_interval")]
@@ -160,10 +173,15 @@ fn default_metrics() -> Vec<OnlineMetric> {
 /// One watched metric with its bound.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = in_schema::METRIC_KNOWN.for_schema(),
+    validation = in_schema::PROMETHEUS_SOURCE.for_schema(),
+    validation = in_schema::SOURCE_FITS.for_schema()
+)]
 pub struct OnlineMetric {
     /// `accuracy`, `agreement`, `errorRate`, `latencyP50`, `latencyP95`, `latencyP99`, or a name of your own with
     /// `prometheus`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = METRIC_NAME))]
     pub name: String,
     /// On this slice only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +226,7 @@ pub enum MetricSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Prometheus {
     /// `http://host:port`.
-    #[schemars(length(min = 1, max = 2048))]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = HTTP_ADDRESS))]
     pub address: String,
     /// PromQL giving one number.
     #[schemars(length(min = 1, max = 4096))]

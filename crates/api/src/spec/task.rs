@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::in_schema;
+
 /// The kind of answer the model gives. Exactly one.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +23,7 @@ pub enum Task {
 /// See [`Task::Classification`].
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = in_schema::CLASSES.for_schema())]
 pub struct Classification {
     /// The model output holding the scores; the first when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,7 +31,7 @@ pub struct Classification {
     pub output: Option<String>,
     /// Class names in the order of the scores, for reports. Left out: the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 4096), inner(length(min = 1, max = 253)))]
     pub classes: Vec<String>,
 }
 
@@ -78,6 +81,17 @@ pub struct Ctc {
 }
 
 impl Task {
+    /// As written in a manifest.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Classification(_) => "classification",
+            Self::Regression(_) => "regression",
+            Self::Embedding(_) => "embedding",
+            Self::Ctc(_) => "ctc",
+        }
+    }
+
     /// The output the answer is read from, when named.
     #[must_use]
     pub fn output(&self) -> Option<&str> {
