@@ -37,7 +37,9 @@ pub enum TensorError {
         length: i64,
     },
     /// An encoding that has no plain values here (strings, complex numbers, 8-bit floats, sub-byte types).
-    #[error("tensor `{name}` has element type {found}, which is carried but not read; expected a real, integer or boolean type")]
+    #[error(
+        "tensor `{name}` has element type {found}, which is carried but not read; expected a real, integer or boolean type"
+    )]
     ElementType {
         /// The tensor's name.
         name: String,
@@ -160,8 +162,8 @@ impl Tensor {
         }
         let element = element_type(proto);
         let data = element.and_then(|element| TensorData::from_proto(proto, element));
-        let data = data
-            .ok_or_else(|| TensorError::ElementType { name: name.clone(), found: name_of(proto.data_type()) })?;
+        let data =
+            data.ok_or_else(|| TensorError::ElementType { name: name.clone(), found: name_of(proto.data_type()) })?;
         let expected = product(&shape);
         let ragged = element.and_then(bits_of).zip(proto.raw_data.as_ref());
         let ragged = ragged.is_some_and(|(bits, raw)| raw.len() % (bits / 8) != 0);

@@ -27,7 +27,9 @@ pub enum LoadError {
     #[error("the model is empty (0 bytes); export it again")]
     Empty,
     /// The file ends inside a field.
-    #[error("the model is truncated: a field needs {needed} bytes at byte {at}, but only {left} are left; copy or download it again")]
+    #[error(
+        "the model is truncated: a field needs {needed} bytes at byte {at}, but only {left} are left; copy or download it again"
+    )]
     Truncated {
         /// Where the field's contents begin.
         at: usize,
@@ -43,7 +45,9 @@ pub enum LoadError {
         found: String,
     },
     /// Too large for one protobuf message.
-    #[error("the model is one message of {bytes} bytes, and protobuf allows less than {MESSAGE_LIMIT} (2 GiB); export it with external data, so that weights stand in a file next to it")]
+    #[error(
+        "the model is one message of {bytes} bytes, and protobuf allows less than {MESSAGE_LIMIT} (2 GiB); export it with external data, so that weights stand in a file next to it"
+    )]
     TooLarge {
         /// Its size.
         bytes: u64,
@@ -52,7 +56,9 @@ pub enum LoadError {
     #[error("the model imports no default operator set; export it with opset {OLDEST_OPSET} to {NEWEST_OPSET}")]
     NoOpset,
     /// An operator set the runtime does not know.
-    #[error("the model uses opset {found}, and {OLDEST_OPSET} to {NEWEST_OPSET} are known; export or convert it to one of these")]
+    #[error(
+        "the model uses opset {found}, and {OLDEST_OPSET} to {NEWEST_OPSET} are known; export or convert it to one of these"
+    )]
     UnknownOpset {
         /// The version found.
         found: i64,
@@ -151,10 +157,11 @@ fn scan(bytes: &[u8]) -> Result<(), LoadError> {
             _ => return Err(not_onnx()),
         };
         let at = bytes.len() - rest.len();
-        rest = usize::try_from(body)
-            .ok()
-            .and_then(|body| rest.get(body..))
-            .ok_or(LoadError::Truncated { at, needed: body, left: rest.len() })?;
+        rest = usize::try_from(body).ok().and_then(|body| rest.get(body..)).ok_or(LoadError::Truncated {
+            at,
+            needed: body,
+            left: rest.len(),
+        })?;
     }
     Ok(())
 }

@@ -101,7 +101,11 @@ impl Model {
     /// The value of a metadata property.
     #[must_use]
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.proto.metadata_props.iter().find(|entry| entry.key() == key).map(crate::proto::StringStringEntryProto::value)
+        self.proto
+            .metadata_props
+            .iter()
+            .find(|entry| entry.key() == key)
+            .map(crate::proto::StringStringEntryProto::value)
     }
 
     /// All metadata properties, in file order.
@@ -201,5 +205,32 @@ impl From<&ValueInfoProto> for ValueInfo {
         });
         let element = tensor.and_then(|t| ElementType::try_from(t.elem_type()).ok());
         Self { name: info.name().to_owned(), element, dims }
+    }
+}
+
+impl Model {
+    /// This model's operator set around another message.
+    pub(crate) fn with_proto(&self, proto: ModelProto) -> Self {
+        Self { proto, opset: self.opset }
+    }
+}
+
+impl ModelProto {
+    /// Everything but the graph: a copy that leaves the weights where they are.
+    pub(crate) fn clone_without_graph(&self) -> Self {
+        Self {
+            ir_version: self.ir_version,
+            opset_import: self.opset_import.clone(),
+            producer_name: self.producer_name.clone(),
+            producer_version: self.producer_version.clone(),
+            domain: self.domain.clone(),
+            model_version: self.model_version,
+            doc_string: self.doc_string.clone(),
+            graph: None,
+            metadata_props: self.metadata_props.clone(),
+            training_info: self.training_info.clone(),
+            functions: self.functions.clone(),
+            configuration: self.configuration.clone(),
+        }
     }
 }

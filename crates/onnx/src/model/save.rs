@@ -21,7 +21,9 @@ const ALIGNMENT: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// Too large for one message.
-    #[error("the model takes {bytes} bytes, and one message holds less than {MESSAGE_LIMIT} (2 GiB); save it to a file, where its weights go to a second file")]
+    #[error(
+        "the model takes {bytes} bytes, and one message holds less than {MESSAGE_LIMIT} (2 GiB); save it to a file, where its weights go to a second file"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
