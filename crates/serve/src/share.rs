@@ -10,7 +10,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Deterministic selection that keeps close to its share at every moment.
 ///
 /// Request n is chosen when frac(n φ) is below the share (additive recurrence by the golden ratio; Niederreiter 1992,
-/// §3.1). In any 1,000 requests in a row the number chosen is within 3 of the share, in 100,000 within 4. Unlike taking
+/// §3.1). Of the first 1,000 requests the number chosen is within 2.5 of the share, of 100,000 within 3.5. Unlike taking
 /// every 20th request, it stays fair when the requests themselves come in a rhythm: of requests in rounds of ten, each
 /// tenth gets its share too, so no slice is left out by chance.
 #[derive(Debug, Default)]
