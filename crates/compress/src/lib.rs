@@ -1,3 +1,11 @@
 //! Makes a model small on the user's own data, stage by stage, with proof.
 
+pub mod cuts;
 pub mod data;
+pub mod importance;
+pub mod moments;
+pub mod refit;
+pub mod search;
+pub mod shapes;
+pub mod stages;
+pub mod quantize;
