@@ -30,7 +30,9 @@ pub fn crd() -> Result<CustomResourceDefinition, serde_json::Error> {
 /// As [`crd`].
 pub fn crd_yaml() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let body = serde_yaml::to_string(&crd()?)?;
-    Ok(format!("# Generated from the types: cargo run -p sentei-api --example crdgen > crds/compressedmodels.yaml\n{body}"))
+    Ok(format!(
+        "# Generated from the types: cargo run -p sentei-api --example crdgen > crds/compressedmodels.yaml\n{body}"
+    ))
 }
 
 /// The schema of a whole manifest as `lint` holds it: the definition's spec, and what the API server itself asks of
@@ -118,6 +120,7 @@ fn bound(schema: &mut Value) {
     let limit = match keywords.get("type").and_then(Value::as_str) {
         Some("string") if !keywords.contains_key("enum") => Some(("maxLength", LONGEST_TEXT)),
         Some("array") => Some(("maxItems", LONGEST_LIST)),
+        Some("integer") => Some(("minimum", 0)),
         Some("object") if keywords.contains_key("additionalProperties") => Some(("maxProperties", LONGEST_LIST)),
         _ => None,
     };

@@ -310,11 +310,7 @@ macro_rules! written_as_string {
 }
 
 // The API server admits exactly what the parsers take: the pattern says (1, 1000] digit by digit, the rule says 365 days.
-written_as_string!(
-    Factor,
-    r"^(1\.[0-9]*[1-9][0-9]*|[2-9](\.[0-9]+)?|[1-9][0-9]{1,2}(\.[0-9]+)?|1000(\.0+)?)x$",
-    16
-);
+written_as_string!(Factor, r"^(1\.[0-9]*[1-9][0-9]*|[2-9](\.[0-9]+)?|[1-9][0-9]{1,2}(\.[0-9]+)?|1000(\.0+)?)x$", 16);
 written_as_string!(Span, r"^([0-9]{1,9}(\.[0-9]{1,9})?(us|ms|s|m|h))+$", 32, "duration(self) <= duration('8760h')");
 written_as_string!(Digest, r"^[0-9a-f]{64}$", 64);
 

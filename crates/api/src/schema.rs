@@ -12,36 +12,6 @@ use crate::{
     yaml::Document,
 };
 
-/// What each keyword of a schema is for.
-#[cfg(test)]
-pub(crate) const KNOWN_KEYWORDS: [&str; 24] = [
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "enum",
-    "pattern",
-    "minLength",
-    "maxLength",
-    "minimum",
-    "maximum",
-    "minItems",
-    "maxItems",
-    "maxProperties",
-    "nullable",
-    "oneOf",
-    "default",
-    "x-kubernetes-int-or-string",
-    "x-kubernetes-preserve-unknown-fields",
-    "x-kubernetes-list-type",
-    "x-kubernetes-list-map-keys",
-    // Said elsewhere or to people: CEL is held against `rules`, formats only stand on numbers and on the status.
-    "x-kubernetes-validations",
-    "format",
-    "description",
-];
-
 /// Checks the document's value and takes out of it what is wrong, so that the rest can still be judged.
 pub(crate) fn check(document: &Document, value: &mut Value, schema: &Value) -> Vec<Finding> {
     let mut walk = Walk { document, findings: Vec::new() };
@@ -90,7 +60,7 @@ impl Walk<'_> {
             }
             ("number", value @ Value::Number(_)) => self.number(value, schema, path),
             (kind, value) => {
-                self.find(path, describe(value), in_words(kind, schema), as_written(kind, value));
+                self.find(path, describe(value), in_words(kind, schema), as_written(kind, value, schema));
                 false
             }
         }
@@ -121,7 +91,7 @@ impl Walk<'_> {
         }
         let length = text.chars().count() as u64;
         if schema["minLength"].as_u64().is_some_and(|least| length < least) {
-            self.find(path, "an empty text", in_words("string", schema), "");
+            self.find(path, "an empty text", format!("at least {} character", schema["minLength"]), "");
             return false;
         }
         if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
@@ -179,7 +149,12 @@ impl Walk<'_> {
                 let at = field(&item(path, index), keys.first().copied().unwrap_or_default());
                 let found = format!("{} again", here.iter().map(show).collect::<Vec<_>>().join(", "));
                 let line = self.document.position(&item(path, first)).line;
-                self.find(&at, found, format!("a different {}", keys.join(", ")), format!("first given in line {line}"));
+                self.find(
+                    &at,
+                    found,
+                    format!("a different {}", keys.join(", ")),
+                    format!("first given in line {line}"),
+                );
             }
         }
     }
@@ -278,6 +253,7 @@ fn refused_by_pattern(text: &str, pattern: &str) -> Option<String> {
         crate::spec::data::SLICE_NAME => "lower-case letters, digits and dashes between them".to_owned(),
         crate::spec::rollout::METRIC_NAME => "letters, digits and dashes, beginning with a letter".to_owned(),
         crate::spec::rollout::HTTP_ADDRESS => "http://host:port or https://host:port".to_owned(),
+        crate::spec::OBJECT_NAME => "lower-case letters, digits, dashes and dots".to_owned(),
         other => format!("text that matches {other}"),
     })
 }
@@ -291,6 +267,11 @@ fn range(schema: &Value) -> String {
     }
 }
 
+fn in_range(schema: &Value) -> String {
+    let open = schema.get("minimum").is_none() && schema.get("maximum").is_none();
+    if open { String::new() } else { format!(", {}", range(schema)) }
+}
+
 fn in_words(kind: &str, schema: &Value) -> String {
     let kind = match kind {
         "object" => "a mapping of fields",
@@ -302,8 +283,8 @@ fn in_words(kind: &str, schema: &Value) -> String {
             Some(Digest::PATTERN) => Digest::EXPECTED,
             _ => "text",
         },
-        "integer" => return format!("an integer, {}", range(schema)),
-        "number" => return format!("a number, {}", range(schema)),
+        "integer" => return format!("an integer{}", in_range(schema)),
+        "number" => return format!("a number{}", in_range(schema)),
         "boolean" => "true or false",
         other => other,
     };
@@ -311,13 +292,15 @@ fn in_words(kind: &str, schema: &Value) -> String {
 }
 
 /// The most likely slip: quotes where none belong, or none where they do.
-fn as_written(kind: &str, value: &Value) -> String {
+fn as_written(kind: &str, value: &Value, schema: &Value) -> String {
     match (kind, value) {
+        ("string", Value::Number(_)) if schema["pattern"] == Factor::PATTERN => format!("write {value}x"),
+        ("string", Value::Number(_)) if schema["pattern"] == Span::PATTERN => format!("add a unit: {value}s"),
         ("string", Value::Number(_) | Value::Bool(_)) => format!("put it in quotes: \"{value}\""),
         ("integer" | "number", Value::String(text)) if text.parse::<f64>().is_ok() => {
             format!("leave the quotes out: {text}")
         }
-        ("array", Value::String(_) | Value::Number(_)) => format!("put it in brackets: [{}]", show(value)),
+        ("array", Value::String(_) | Value::Number(_)) => format!("put it in brackets: [{value}]"),
         ("array", Value::Object(_)) => "begin each item with a dash".to_owned(),
         _ => String::new(),
     }
@@ -364,4 +347,65 @@ pub(crate) fn nearest<'o>(written: &str, options: impl Iterator<Item = &'o str>)
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, option)| option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifests_schema_uses_no_keyword_the_walk_passes_over() {
+        const KNOWN: [&str; 24] = [
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "enum",
+            "pattern",
+            "minLength",
+            "maxLength",
+            "minimum",
+            "maximum",
+            "minItems",
+            "maxItems",
+            "maxProperties",
+            "nullable",
+            "oneOf",
+            "default",
+            "x-kubernetes-int-or-string",
+            "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-list-type",
+            "x-kubernetes-list-map-keys",
+            // CEL is held against `rules`; the format of a number is its type; descriptions are for people.
+            "x-kubernetes-validations",
+            "format",
+            "description",
+        ];
+        fn walk(schema: &Value) {
+            for (keyword, value) in schema.as_object().into_iter().flatten() {
+                assert!(KNOWN.contains(&keyword.as_str()), "{keyword}: {value}");
+                match keyword.as_str() {
+                    "properties" => value.as_object().into_iter().flat_map(Map::values).for_each(walk),
+                    "items" | "additionalProperties" => walk(value),
+                    "oneOf" => {
+                        for branch in value.as_array().into_iter().flatten() {
+                            let keys: Vec<_> = branch.as_object().into_iter().flat_map(Map::keys).collect();
+                            assert_eq!(keys, ["required"], "one field to a branch");
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        walk(&crate::crd::manifest_schema().unwrap());
+    }
+
+    #[test]
+    fn a_slip_of_the_keyboard_is_guessed_and_a_stranger_is_not() {
+        let fields = ["gates", "source", "rollout"];
+        assert_eq!(nearest("gate", fields.into_iter()), Some("gates"));
+        assert_eq!(nearest("SOURCE", fields.into_iter()), Some("source"));
+        assert_eq!(nearest("trafficRouting", fields.into_iter()), None);
+    }
 }

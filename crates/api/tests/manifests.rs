@@ -73,6 +73,9 @@ fn verdicts(model: &CompressedModel) -> (BTreeSet<String>, BTreeSet<String>) {
     let object = serde_json::to_value(model).unwrap();
     let cel = kube::core::cel::Validator::new()
         .validate(&schema["openAPIV3Schema"], &object, None)
+        .err()
+        .map(kube::core::cel::ValidationErrors::into_vec)
+        .unwrap_or_default()
         .into_iter()
         .map(|error| error.message)
         .collect();
@@ -124,7 +127,9 @@ fn changes() -> Vec<(&'static str, Value)> {
     for interval in ["249ms", "250ms", "1h", "3601s", "1h1ms", "0.25s", "60m"] {
         changes.push(("/spec/rollout/analysis/interval", json!(interval)));
     }
-    for name in ["accuracy", "exactMatch", "characterErrorRate", "meanSquaredError", "cosine", "agreement", "latencyP50"] {
+    for name in
+        ["accuracy", "exactMatch", "characterErrorRate", "meanSquaredError", "cosine", "agreement", "latencyP50"]
+    {
         changes.push((gate, json!({ "metric": name })));
         changes.push((gate, json!({ "metric": name, "slice": "print" })));
     }

@@ -68,7 +68,9 @@ impl Unit {
 
     fn regression_in_words(self) -> &'static str {
         match self {
-            Self::Share => "a number from 0 to 1 (0.005 is half a point), or a share of the baseline's value such as 1%",
+            Self::Share => {
+                "a number from 0 to 1 (0.005 is half a point), or a share of the baseline's value such as 1%"
+            }
             Self::Time => "a share of the baseline's value such as 10%, or a time such as 5ms",
             _ => "a number of at least 0, or a share of the baseline's value such as 10%",
         }
@@ -122,7 +124,8 @@ pub(super) fn online_metric(metric: &OnlineMetric, path: &str, found: &mut Vec<V
 
 fn check(bounded: &Bounded<'_>, path: &str, found: &mut Vec<Violation>) {
     if bounded.range.is_none() && bounded.regression.is_none() {
-        let remedy = if bounded.has_baseline { "such as maxRegression: 1%" } else { "such as thresholdRange: { min: 0.98 }" };
+        let remedy =
+            if bounded.has_baseline { "such as maxRegression: 1%" } else { "such as thresholdRange: { min: 0.98 }" };
         let what = format!("`{}` without a bound", bounded.metric);
         found.push(Violation::new(&BOUND_GIVEN, path, what, remedy));
     }

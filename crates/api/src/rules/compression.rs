@@ -19,11 +19,13 @@ pub(crate) static SIZE_NEEDS_PRUNE: Rule = Rule::new(
         "!has(self.objective.size) || self.stages.exists(s, has(s.prune)) \
          || double(self.objective.size.replace('x', '')) <= 4.0",
     ),
-);
+)
+.reading(&["spec.compression.stages"]);
 pub(crate) static MACS_NEED_PRUNE: Rule = Rule::new(
     "a prune stage for an objective in macs: no other stage removes any",
     Some("!has(self.objective.macs) || self.stages.exists(s, has(s.prune))"),
-);
+)
+.reading(&["spec.compression.stages"]);
 
 pub(super) static ALL: &[&Rule] = &[&QUANTIZE_LAST, &SIZE_NEEDS_PRUNE, &MACS_NEED_PRUNE];
 

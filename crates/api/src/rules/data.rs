@@ -22,14 +22,16 @@ pub(crate) static SELECTOR_LISTS: Rule = Rule::new(
 static SELECTOR_AGREES: Rule = Rule::new("no value in both `in` and `notIn`", None);
 pub(crate) static MEAN_AND_STD: Rule = Rule::new(
     "as many numbers in `std` as in `mean`, or one for all",
-    Some("!has(self.mean) || !has(self.std) || size(self.mean) <= 1 || size(self.std) <= 1 || size(self.mean) == size(self.std)"),
+    Some(
+        "!has(self.mean) || !has(self.std) || size(self.mean) <= 1 || size(self.std) <= 1 || size(self.mean) == size(self.std)",
+    ),
 );
 pub(crate) static STD_NOT_ZERO: Rule =
     Rule::new("numbers other than 0, for they divide", Some("!has(self.std) || self.std.all(x, x != 0.0)"));
 pub(crate) static CHANNELS: Rule = Rule::new("1 channel (grey) or 3 (colour)", Some("self.channels != 2"));
 pub(crate) static SLICE_NAME_FREE: Rule = Rule::new(
     "a name other than `all` and `other`, which the metrics use for every row and for unnamed slices",
-    Some("!(self.name in ['all', 'other'])"),
+    Some("!(self in ['all', 'other'])"),
 );
 pub(crate) static CLASSES: Rule =
     Rule::new("two class names or more", Some("!has(self.classes) || size(self.classes) != 1"));
@@ -48,7 +50,8 @@ pub(super) static ALL: &[&Rule] = &[
 pub(super) fn violations(spec: &CompressedModelSpec) -> Vec<Violation> {
     let mut found = Vec::new();
     found.extend(uri(&spec.source.uri, "spec.source"));
-    for (source, path) in [(&spec.data.calibration, "spec.data.calibration"), (&spec.data.evaluation, "spec.data.evaluation")]
+    for (source, path) in
+        [(&spec.data.calibration, "spec.data.calibration"), (&spec.data.evaluation, "spec.data.evaluation")]
     {
         source_rules(source, path, &mut found);
     }
@@ -56,7 +59,12 @@ pub(super) fn violations(spec: &CompressedModelSpec) -> Vec<Violation> {
     for (index, slice) in spec.data.slices.iter().enumerate() {
         let path = item("spec.data.slices", index);
         if ["all", "other"].contains(&slice.name.as_str()) {
-            found.push(Violation::new(&SLICE_NAME_FREE, field(&path, "name"), brief(&slice.name), "choose another name"));
+            found.push(Violation::new(
+                &SLICE_NAME_FREE,
+                field(&path, "name"),
+                brief(&slice.name),
+                "choose another name",
+            ));
         }
         selector(&slice.selector, &field(&path, "selector"), &mut found);
     }
@@ -64,7 +72,12 @@ pub(super) fn violations(spec: &CompressedModelSpec) -> Vec<Violation> {
         && task.classes.len() == 1
     {
         let path = "spec.task.classification.classes";
-        found.push(Violation::new(&CLASSES, path, "one class name", "name all classes in the order of the scores, or none"));
+        found.push(Violation::new(
+            &CLASSES,
+            path,
+            "one class name",
+            "name all classes in the order of the scores, or none",
+        ));
     }
     found
 }

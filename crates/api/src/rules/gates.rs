@@ -43,7 +43,7 @@ pub(super) fn violations(spec: &CompressedModelSpec) -> Vec<Violation> {
     let objective = &spec.compression.objective;
     if spec.gates.is_empty() && objective.latency.is_none() && objective.size.is_none() && objective.macs.is_none() {
         let remedy = "add a gate such as { metric: accuracy, maxRegression: 0.01 } to spec.gates";
-        found.push(Violation::new(&SOMETHING_STOPS, "spec", "neither", remedy));
+        found.push(Violation::new(&SOMETHING_STOPS, "spec.gates", "neither", remedy));
     }
     for (index, gate) in spec.gates.iter().enumerate() {
         let path = item("spec.gates", index);

@@ -53,21 +53,29 @@ pub struct Violation {
     pub found: String,
     /// What to do.
     pub remedy: String,
+    /// The object whose fields it compares.
+    scope: String,
 }
 
 impl Violation {
     fn new(rule: &'static Rule, path: impl Into<String>, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { rule, path: path.into(), found: found.into(), remedy: remedy.into() }
+        let path = path.into();
+        Self { rule, scope: path.clone(), path, found: found.into(), remedy: remedy.into() }
+    }
+
+    /// Says that the rule compares fields of this object, not only the one it is reported at.
+    fn comparing(self, scope: &str) -> Self {
+        Self { scope: scope.to_owned(), ..self }
     }
 
     /// Whether a fault at this path could be why the rule does not hold.
     pub(crate) fn reads(&self, path: &str) -> bool {
         let at = |above: &str| within(path, above);
-        at(&self.path) || within(&self.path, path) || self.rule.reads.iter().copied().any(at)
+        at(&self.scope) || within(&self.path, path) || self.rule.reads.iter().copied().any(at)
     }
 }
 
-/// The first two lines of defence are one sentence: `spec.gates[1].slice: …`.
+/// One line for a status: `spec.gates[1].slice: …; expected … (…)`.
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}; expected {}", self.path, self.found, self.rule.message)?;

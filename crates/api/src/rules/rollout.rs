@@ -46,21 +46,12 @@ pub(crate) static SOURCE_FITS: Rule = Rule::new(
 );
 pub(crate) static METRIC_SLICE_KNOWN: Rule = Rule::new(
     "a metric's slice to be one of spec.data.slices",
-    Some(
-        "self.rollout.analysis.metrics.all(m, !has(m.slice) || self.data.slices.exists(s, s.name == m.slice))",
-    ),
+    Some("self.rollout.analysis.metrics.all(m, !has(m.slice) || self.data.slices.exists(s, s.name == m.slice))"),
 )
 .reading(&["spec.data.slices"]);
 
-pub(super) static ALL: &[&Rule] = &[
-    &STEPS_EXPOSE,
-    &STEPS_ASCEND,
-    &INTERVAL,
-    &METRIC_KNOWN,
-    &PROMETHEUS_SOURCE,
-    &SOURCE_FITS,
-    &METRIC_SLICE_KNOWN,
-];
+pub(super) static ALL: &[&Rule] =
+    &[&STEPS_EXPOSE, &STEPS_ASCEND, &INTERVAL, &METRIC_KNOWN, &PROMETHEUS_SOURCE, &SOURCE_FITS, &METRIC_SLICE_KNOWN];
 
 pub(super) fn violations(rollout: &Rollout, slices: &[Slice]) -> Vec<Violation> {
     let mut found = steps(&rollout.canary.steps);
@@ -106,7 +97,7 @@ fn online_metric(metric: &OnlineMetric, path: &str, found: &mut Vec<Violation>) 
     if !known && metric.prometheus.is_none() {
         let remedy = nearest(&metric.name, WELL_KNOWN_METRICS.into_iter())
             .map_or_else(|| "give it a query of your own".to_owned(), |guess| format!("did you mean `{guess}`?"));
-        found.push(Violation::new(&METRIC_KNOWN, field(path, "name"), brief(&metric.name), remedy));
+        found.push(Violation::new(&METRIC_KNOWN, field(path, "name"), brief(&metric.name), remedy).comparing(path));
     }
     let Some(source) = metric.source else { return };
     if (source == MetricSource::Prometheus) != metric.prometheus.is_some() {
@@ -115,7 +106,7 @@ fn online_metric(metric: &OnlineMetric, path: &str, found: &mut Vec<Violation>) 
         } else {
             ("source Prometheus without a query".to_owned(), "add prometheus: { address: …, query: … }")
         };
-        found.push(Violation::new(&PROMETHEUS_SOURCE, field(path, "source"), what, remedy));
+        found.push(Violation::new(&PROMETHEUS_SOURCE, field(path, "source"), what, remedy).comparing(path));
     }
     let fits = match (metric.name.as_str(), source) {
         (_, MetricSource::Prometheus) => true,
@@ -125,6 +116,9 @@ fn online_metric(metric: &OnlineMetric, path: &str, found: &mut Vec<Violation>) 
     };
     if !fits {
         let what = format!("{source:?} for {}", metric.name);
-        found.push(Violation::new(&SOURCE_FITS, field(path, "source"), what, "leave source out to take the usual one"));
+        found.push(
+            Violation::new(&SOURCE_FITS, field(path, "source"), what, "leave source out to take the usual one")
+                .comparing(path),
+        );
     }
 }
