@@ -161,6 +161,16 @@ pub fn plain(value: f64) -> String {
     text.replace('-', &MINUS.to_string())
 }
 
+/// Without the zeros that only a round value has: `200 kB`, `98 %`, for the ticks of an axis.
+pub fn round(text: &str) -> String {
+    match text.split_once(NBSP) {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{}{NBSP}{unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// How many times more `before` is than `after`: `10.6x`. `None` where either is missing.
 pub fn factor(before: f64, after: f64) -> Option<f64> {
     let known = |value: f64| value.is_finite() && value > 0.0;
@@ -261,6 +271,13 @@ mod tests {
         assert_eq!(change(10.62, "smaller", "larger"), "10.6x smaller");
         assert_eq!(change(0.8, "faster", "slower"), "1.2x slower");
         assert_eq!(change(1.01, "faster", "slower"), "unchanged");
+    }
+
+    #[test]
+    fn ticks_lose_the_zeros_of_round_values() {
+        let ticks =
+            [bytes(200e3), bytes(2e6), percent(0.98), percent(0.0), seconds(0.0015)].map(|it| read(&round(&it)));
+        assert_eq!(ticks, ["200 kB", "2 MB", "98 %", "0 %", "1.5 ms"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub fn section(view: &View<'_>) -> Markup {
             } @else {
                 p.intro {
                     "Each point is one compressed version. Further left is smaller or faster, further up is more often right. "
-                    "The vertical lines are the " (term("95 % interval")) "s." (objective(&view.input.spec.compression.objective))
+                    "The vertical lines are the " (shown("95 % interval", "95 % intervals")) "." (objective(&view.input.spec.compression.objective))
                 }
                 (legend(view))
                 .charts {
@@ -73,7 +73,7 @@ fn table(view: &View<'_>) -> Markup {
                     th scope="col" { (shown("parameters", "Parameters")) }
                     th scope="col" { (format::sentence_start(&metric.label())) }
                     @for slice in &slices { th scope="col" { (slice) } }
-                    th.text scope="col" { (shown("gate", "Gates")) ", " (term("objective")) }
+                    th.text scope="col" { (shown("gate", "Gates")) br; (shown("objective", "Objective")) }
                 } }
                 tbody {
                     @if let Some(cost) = view.baseline_cost() { (baseline_row(view, cost, &slices)) }

@@ -1,6 +1,6 @@
 //! One panel of the frontier: a cost across, the main metric up.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 use sentei_api::evidence::{Candidate, Cost, Estimate};
 
 use crate::{
@@ -78,11 +78,11 @@ pub fn draw(view: &View<'_>, panel: Panel) -> Markup {
                 g.grid {
                     @for tick in up.ticks(5) {
                         line x1=(px(LEFT)) x2=(px(WIDTH - RIGHT)) y1=(px(up.at(tick))) y2=(px(up.at(tick))) {}
-                        text.end x=(px(LEFT - 8.0)) y=(px(up.at(tick) + 4.0)) { (metric.value(tick)) }
+                        text.end x=(px(LEFT - 8.0)) y=(px(up.at(tick) + 4.0)) { (format::round(&metric.value(tick))) }
                     }
                     @for tick in log_ticks(low_cost, high_cost) {
                         line.tick x1=(px(x(tick))) x2=(px(x(tick))) y1=(px(HEIGHT - BOTTOM)) y2=(px(HEIGHT - BOTTOM + 5.0)) {}
-                        text.mid x=(px(x(tick))) y=(px(HEIGHT - BOTTOM + 20.0)) { (round_value(panel, tick)) }
+                        text.mid x=(px(x(tick))) y=(px(HEIGHT - BOTTOM + 20.0)) { (format::round(&(panel.write)(tick))) }
                     }
                     line.axis x1=(px(LEFT)) x2=(px(WIDTH - RIGHT)) y1=(px(HEIGHT - BOTTOM)) y2=(px(HEIGHT - BOTTOM)) {}
                     text.mid.name x=(px(f64::midpoint(LEFT, WIDTH - RIGHT))) y=(px(HEIGHT - 8.0)) { (panel.axis) " (log scale)" }
@@ -136,14 +136,6 @@ fn marks(view: &View<'_>, point: &Point<'_>, x: f64, up: &Linear) -> Markup {
             }
         }
     }
-}
-
-/// A tick without the decimals that three digits would bring: `200 kB`.
-fn round_value(panel: Panel, value: f64) -> PreEscaped<String> {
-    let text = (panel.write)(value);
-    let (number, unit) = text.split_once('\u{a0}').unwrap_or((&text, ""));
-    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
-    PreEscaped(format!("{number}\u{a0}{unit}"))
 }
 
 /// What the picture says, for those who do not see it.

@@ -49,7 +49,7 @@ fn table(view: &View<'_>, metric: OfflineMetric, all: &[Measurement]) -> Markup 
     let written = Metric(metric.as_str());
     html! {
         .scroll tabindex="0" role="region" aria-label=(format!("{} for each slice", written.label())) {
-            table.figures {
+            table.figures.compact {
                 caption { (format::sentence_start(&written.label())) }
                 thead { tr {
                     th.text scope="col" { "Rows" }

@@ -30,7 +30,7 @@ pub struct Frame {
 
 impl Frame {
     const WIDE: Self = Self { width: 1080.0, left: 56.0, right: 1068.0, slim: false };
-    const SLIM: Self = Self { width: 380.0, left: 50.0, right: 374.0, slim: true };
+    const SLIM: Self = Self { width: 380.0, left: 56.0, right: 374.0, slim: true };
 }
 
 /// The drawing in two widths, of which the style shows one, and its legend.

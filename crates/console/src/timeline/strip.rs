@@ -139,12 +139,14 @@ fn lines(metric: Metric<'_>, points: &[(f64, &MetricResult)], up: &Linear, frame
     let limit = points.iter().rev().find_map(|(_, it)| it.limit).filter(|limit| limit.is_finite());
     // The limit's name stands on the side where the candidate is not.
     let candidate = points.iter().rev().find_map(|(_, it)| it.candidate).map(|it| it.value);
-    let below = limit.zip(candidate).is_some_and(|(limit, candidate)| candidate > limit);
+    // Close under the heading there is no room above the line.
+    let cramped = |limit: f64| up.at(limit) < up.at(f64::INFINITY) + 14.0;
+    let below = limit.is_some_and(|limit| candidate.is_some_and(|candidate| candidate > limit) || cramped(limit));
     html! {
         g.grid {
             @for tick in up.ticks(3) {
                 line x1=(px(frame.left)) x2=(px(frame.right)) y1=(px(up.at(tick))) y2=(px(up.at(tick))) {}
-                text.end x=(px(frame.left - 8.0)) y=(px(up.at(tick) + 4.0)) { (metric.value(tick)) }
+                text.end x=(px(frame.left - 8.0)) y=(px(up.at(tick) + 4.0)) { (format::round(&metric.value(tick))) }
             }
         }
         @for run in runs(points) { path.ci d=(ribbon(&run, up)) {} }
