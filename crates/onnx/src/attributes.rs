@@ -41,6 +41,12 @@ pub fn ints<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
     find(node, name).map(|attribute| attribute.ints.as_slice())
 }
 
+/// A list of real numbers.
+#[must_use]
+pub fn floats<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [f32]> {
+    find(node, name).map(|attribute| attribute.floats.as_slice())
+}
+
 /// A real-number attribute.
 #[must_use]
 pub fn float(node: &NodeProto, name: &str) -> Option<f32> {

@@ -9,6 +9,7 @@ mod extract;
 pub mod graph;
 pub mod linear;
 mod model;
+pub mod normal;
 pub mod proto;
 pub mod shapes;
 pub mod surgery;
