@@ -140,6 +140,28 @@ mod tests {
     }
 
     #[test]
+    fn the_bar_of_a_group_shows_kept_removed_and_gone_before() {
+        let cut = GroupCut {
+            group: "stage2/conv1".to_owned(),
+            before: 24,
+            after: 16,
+            original: 32,
+            predicted_divergence: 0.0,
+            removed: Vec::new(),
+        };
+        insta::assert_snapshot!(bar(&cut).into_string().replace("><", ">\n<"), @r##"
+        <svg class="units" viewBox="0 0 220 12" width="220" height="12" role="img" aria-label="16 of 32 units kept, 24 before this stage">
+        <rect class="track" x="0.5" y="0.5" width="219.0" height="11">
+        </rect>
+        <rect class="cut" x="110.0" y="1" width="55.0" height="10" fill="url(#stripes)">
+        </rect>
+        <rect class="kept" x="0" y="0" width="110.0" height="12">
+        </rect>
+        </svg>
+        "##);
+    }
+
+    #[test]
     fn a_unit_without_figures_is_still_named() {
         let unit = RemovedUnit { unit: 2, loss: f64::NAN, reconstructed: Vec::new(), substitutes: Vec::new() };
         assert_eq!(sentence(&unit, &[]), "Unit 2 was removed.");

@@ -104,9 +104,12 @@ pub fn headline(view: &View<'_>) -> Headline {
             let unseen = "Users see the baseline's answers only.".to_owned();
             say(Tone::Busy, "Shadowing", title, quality(view).into_iter().chain([unseen]).collect())
         }
-        Phase::Progressing | Phase::Promoting => {
+        Phase::Progressing => {
             let title = format!("{name} is being tried on {weight}{NBSP}% of live requests");
             say(Tone::Busy, "Rolling out", title, quality(view))
+        }
+        Phase::Promoting => {
+            say(Tone::Busy, "Promoting", format!("{name} is taking over all live requests"), quality(view))
         }
         Phase::Paused => {
             let title = format!("{name} is holding at {weight}{NBSP}% of live requests");
@@ -178,7 +181,9 @@ fn rolled_back(view: &View<'_>) -> Headline {
     let opening =
         after.map_or_else(|| tag.to_owned(), |facts| format!("{tag} after {}", format::duration(facts.seconds)));
     let Some(breach) = &view.input.status.last_breach else {
-        return Headline { tone: Tone::Bad, tag, title: opening, lede: last_message(view) };
+        let state = if rolling { "is being" } else { "was" };
+        let title = format!("{} {state} rolled back", view.input.name);
+        return Headline { tone: Tone::Bad, tag, title, lede: last_message(view) };
     };
     let mut lede = vec![
         format!(

@@ -140,7 +140,7 @@ fn lines(metric: Metric<'_>, points: &[(f64, &MetricResult)], up: &Linear, frame
     // The limit's name stands on the side where the candidate is not.
     let candidate = points.iter().rev().find_map(|(_, it)| it.candidate).map(|it| it.value);
     // Close under the heading there is no room above the line.
-    let cramped = |limit: f64| up.at(limit) < up.at(f64::INFINITY) + 14.0;
+    let cramped = |limit: f64| up.at(limit) < up.at(f64::INFINITY) + 8.0;
     let below = limit.is_some_and(|limit| candidate.is_some_and(|candidate| candidate > limit) || cramped(limit));
     html! {
         g.grid {

@@ -3,7 +3,7 @@
 
 mod fixture;
 
-use std::cell::RefCell;
+use std::{cell::RefCell, fmt::Write as _};
 
 use fixture::Story;
 use html5ever::{parse_document, tendril::TendrilSink};
@@ -260,6 +260,49 @@ fn a_day_of_looks_makes_no_giant_page() {
     }
     let size = story.report().len();
     assert!(size < 1_500_000, "{size} bytes");
+}
+
+#[test]
+fn every_phase_has_its_own_words() {
+    use sentei_api::Phase::*;
+    let mut story = fixture::promoted();
+    (story.status.weights.candidate, story.status.shadow_percent) = (25, 20);
+    let mut said = String::new();
+    for phase in [
+        Pending,
+        Compressing,
+        Evaluating,
+        AwaitingApproval,
+        Shadowing,
+        Progressing,
+        Paused,
+        Promoting,
+        Watching,
+        Succeeded,
+        RollingBack,
+        RolledBack,
+        Failed,
+    ] {
+        story.status.phase = phase;
+        let report = story.report();
+        let heading = report.split("<h1>").nth(1).and_then(|rest| rest.split("</h1>").next()).expect("a headline");
+        let _ = writeln!(said, "{phase}: {}", text(heading));
+    }
+    insta::assert_snapshot!(said, @r"
+    Pending: meter-reader is waiting to be compressed
+    Compressing: meter-reader is being compressed
+    Evaluating: meter-reader is being compressed
+    AwaitingApproval: meter-reader can be 10.6x smaller and 1.8x faster
+    Shadowing: meter-reader is being tried on copies of 20 % of live requests
+    Progressing: meter-reader is being tried on 25 % of live requests
+    Paused: meter-reader is holding at 25 % of live requests
+    Promoting: meter-reader is taking over all live requests
+    Watching: meter-reader is now 10.6x smaller and 1.8x faster
+    Succeeded: meter-reader is now 10.6x smaller and 1.8x faster
+    RollingBack: meter-reader is being rolled back
+    RolledBack: meter-reader was rolled back
+    Failed: meter-reader was left as it is
+    ");
 }
 
 #[test]
