@@ -9,7 +9,7 @@ use sentei_api::spec::{Data, DataSource, Importance, Preprocess, Refit};
 use sentei_compress::{
     data::{Dataset, Input, Part},
     moments::{Rows, Sampling},
-    search::{Answers, Divergence, Measure, answers_of},
+    search::{Measure, answers_of},
     shapes,
     stages::{Pruner, Settings, calibration_rows},
 };
@@ -38,8 +38,7 @@ fn main() {
             refit: Refit::ResidualAware,
             sampling: Sampling { rows_per_column: 16, least: 16384, seed: 0 },
         };
-        let scores = |answers, rows| Divergence::new(Answers::Scores, answers, rows, 10);
-        let mut pruner = Pruner::new(&runtime, &model, &calibration, 256, "logits", scores, settings).expect("runs");
+        let mut pruner = Pruner::new(&runtime, &model, &calibration, 256, "logits", true, settings).expect("runs");
         let mut state = pruner.start();
         loop {
             let now = macs(&runtime, &state.model, &calibration);

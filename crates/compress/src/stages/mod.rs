@@ -1,7 +1,23 @@
 //! The staged search: propose, check, judge, keep or undo.
+//!
+//! ```text
+//! fetch_source, open_data ──> Judge (baseline) ──> Pruner::propose ──> apply ──> Judge ──> commit | revert
+//!                                                      ^                                      │
+//!                                                      └──────────── Memory <─────────────────┘
+//! ```
 
+mod job;
+mod judge;
+mod memory;
+mod objective;
+mod progress;
+mod protect;
 mod pruner;
 mod rows;
+mod run;
 
+pub use job::{CompressError, Job, Source, fetch_source, open_data};
+pub use progress::{Event, Progress, Silent};
 pub use pruner::{PruneError, Pruner, Settings, State, Ticket};
 pub use rows::calibration_rows;
+pub use run::{assess, compress};

@@ -18,7 +18,7 @@ use crate::{
     moments::{Layer, Rows, Sampling, StreamError},
     refit::{DenseTargets, RefitError, Refitter, Step, plan},
     search::{
-        Allocation, Divergence, Grain, Measure, ProbeError, Subject, Survey, allocate, answers_of, levels, structure,
+        Allocation, Answers, Divergence, Grain, Measure, ProbeError, Subject, Survey, allocate, answers_of, levels, structure,
     },
     shapes,
 };
@@ -96,7 +96,7 @@ pub struct Ticket {
 
 impl<'a> Pruner<'a> {
     /// Looks at the dense model (in normal form): its shapes, groups and layers, and its answers on the first
-    /// `probed` rows. `answers_on` makes the distance from those answers.
+    /// `probed` rows. `classes` says that the answers are scores or probabilities over the output's last axis.
     ///
     /// # Errors
     /// [`PruneError`] when the model cannot be run.
@@ -106,7 +106,7 @@ impl<'a> Pruner<'a> {
         rows: &'a Rows,
         probed: usize,
         output: &str,
-        answers_on: impl FnOnce(Vec<f32>, usize) -> Divergence,
+        classes: bool,
         settings: Settings,
     ) -> Result<Self, PruneError> {
         let shapes = shapes::measure(runtime, dense, rows)?;
@@ -114,7 +114,10 @@ impl<'a> Pruner<'a> {
         let layers = Layer::all(dense);
         let steps = plan(dense, &layers, &shapes);
         let probed = rows.first(probed);
-        let answers = answers_on(answers_of(runtime, dense, output, &probed)?, probed.len());
+        let dense_answers = answers_of(runtime, dense, output, &probed)?;
+        let axis = shapes.get(output).and_then(|dims| dims.last()?.size()).unwrap_or(1);
+        let meaning = if classes { Answers::of_classes(&dense_answers, axis) } else { Answers::Values };
+        let answers = Divergence::new(meaning, dense_answers, probed.len(), axis);
         let targets = DenseTargets::default();
         let output = output.to_owned();
         Ok(Self { runtime, dense, rows, probed, answers, output, settings, coupling, layers, steps, targets })
