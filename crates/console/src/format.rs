@@ -13,13 +13,8 @@ const MINUS: char = '\u{2212}';
 /// About three significant digits: `1.10`, `10.6`, `106`.
 fn three_digits(value: f64) -> String {
     let size = value.abs();
-    let decimals = if size < 9.995 {
-        2
-    } else if size < 99.95 {
-        1
-    } else {
-        0
-    };
+    // Where rounding would add a digit.
+    let decimals = [9.995, 99.95].iter().filter(|edge| size < **edge).count();
     if decimals == 0 && size < 1e15 { count(value.round() as u64) } else { format!("{value:.decimals$}") }
 }
 

@@ -47,11 +47,11 @@ fn objective(objective: &Objective) -> String {
 fn legend(view: &View<'_>) -> Markup {
     html! {
         ul.legend aria-label="Legend" {
-            li { (frontier_chart::sample("dot all", html! { circle cx="7" cy="7" r="4.5" {} })) "all rows" }
-            li { (frontier_chart::sample("dot worst", html! { path d="M7 1.5L12.5 7L7 12.5L1.5 7Z" {} })) "worst slice" }
-            li { (frontier_chart::sample("dot base", html! { rect x="2.5" y="2.5" width="9" height="9" {} })) "baseline" }
+            li { (frontier_chart::sample("dot all", &html! { circle cx="7" cy="7" r="4.5" {} })) "all rows" }
+            li { (frontier_chart::sample("dot worst", &html! { path d="M7 1.5L12.5 7L7 12.5L1.5 7Z" {} })) "worst slice" }
+            li { (frontier_chart::sample("dot base", &html! { rect x="2.5" y="2.5" width="9" height="9" {} })) "baseline" }
             @if view.chosen.is_some() {
-                li { (frontier_chart::sample("ring", html! { circle cx="7" cy="7" r="6" {} })) (view.chosen_word()) }
+                li { (frontier_chart::sample("ring", &html! { circle cx="7" cy="7" r="6" {} })) (view.chosen_word()) }
             }
         }
     }

@@ -33,7 +33,7 @@ impl Panel {
 }
 
 /// A key of the legend.
-pub fn sample(class: &str, shape: Markup) -> Markup {
+pub fn sample(class: &str, shape: &Markup) -> Markup {
     html! { svg.key viewBox="0 0 14 14" width="14" height="14" aria-hidden="true" { g class=(class) { (shape) } } }
 }
 

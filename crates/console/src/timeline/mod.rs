@@ -90,7 +90,7 @@ fn thin(looks: &[Look]) -> Vec<&Look> {
     };
     let kept = |index: usize| {
         let differs = |neighbour: Option<&Look>| neighbour.is_some_and(|neighbour| changes(&looks[index], neighbour));
-        index % every == 0
+        index.is_multiple_of(every)
             || index + 1 == looks.len()
             || differs(looks.get(index + 1))
             || (index > 0 && differs(looks.get(index - 1)))

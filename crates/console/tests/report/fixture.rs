@@ -62,12 +62,8 @@ fn time(seconds: f64) -> Timestamp {
     start + ((seconds * 1000.0) as i64).milliseconds()
 }
 
-fn digest(seed: u8) -> Digest {
-    (0..32_u8)
-        .map(|byte| format!("{:02x}", byte.wrapping_mul(73).wrapping_add(seed.wrapping_mul(41))))
-        .collect::<String>()
-        .parse()
-        .expect("a digest")
+fn digest(seed: u32) -> Digest {
+    format!("{:08x}", (seed + 1).wrapping_mul(2_654_435_761)).repeat(8).parse().expect("a digest")
 }
 
 /// A value with the usual normal interval of a share.
@@ -118,7 +114,7 @@ fn cut(group: &str, before: u32, after: u32, original: u32) -> GroupCut {
     }
 }
 
-pub fn evidence() -> Evidence {
+fn stages() -> Vec<StageRecord> {
     let stage = |title: &str, kind, cost, divergence, cuts, losses, outcome| StageRecord {
         title: title.to_owned(),
         kind,
@@ -132,7 +128,7 @@ pub fn evidence() -> Evidence {
     let kept = |seed| Outcome::Committed { digest: digest(seed) };
     let undone = |reason: &str| Outcome::Reverted { reasons: vec![reason.to_owned()] };
     let prune = StageKind::Prune;
-    let stages = vec![
+    vec![
         stage(
             "prune to 1.25x MACs",
             prune,
@@ -205,7 +201,10 @@ pub fn evidence() -> Evidence {
             [0.006, 0.014, 0.002, 0.008],
             kept(6),
         ),
-    ];
+    ]
+}
+
+fn candidates(stages: &[StageRecord]) -> Vec<Candidate> {
     let candidate = |stage: u32, seed, cost, summary: &str, losses, objective_met| Candidate {
         digest: digest(seed),
         cost,
@@ -215,13 +214,18 @@ pub fn evidence() -> Evidence {
         objective_met,
         gates_passed: true,
     };
-    let candidates = vec![
+    vec![
         candidate(0, 1, stages[0].cost, "prune 1.25x MACs", [0.001, 0.0, 0.001, 0.0], false),
         candidate(1, 2, stages[1].cost, "prune 1.6x MACs", [0.002, 0.004, 0.001, 0.001], false),
         candidate(4, 4, stages[4].cost, "prune 2.2x MACs", [0.004, 0.009, 0.002, 0.004], false),
         candidate(6, 5, stages[6].cost, "prune 2.2x MACs, int8", [0.005, 0.012, 0.002, 0.005], false),
         candidate(7, 6, stages[7].cost, "prune 3.0x MACs, int8", [0.006, 0.014, 0.003, 0.007], true),
-    ];
+    ]
+}
+
+pub fn evidence() -> Evidence {
+    let stages = stages();
+    let candidates = candidates(&stages);
     let left = |name: &str, reason: &str| LeftAlone { name: name.to_owned(), reason: reason.to_owned() };
     Evidence {
         version: "0.1.0".to_owned(),
