@@ -2,10 +2,12 @@
 
 pub mod cuts;
 pub mod data;
+pub mod evaluate;
 pub mod importance;
+pub mod latency;
 pub mod moments;
+pub mod quantize;
 pub mod refit;
 pub mod search;
 pub mod shapes;
 pub mod stages;
-pub mod quantize;

@@ -21,7 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod truth;
-mod values;
+pub(crate) mod values;
 
 use std::{
     collections::HashSet,
