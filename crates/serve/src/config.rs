@@ -149,7 +149,7 @@ impl Default for Limits {
             waiting: 1024,
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(30),
-            feedback_age: Duration::from_secs(24 * 3600),
+            feedback_age: Duration::from_hours(24),
             feedback_cache: 1 << 18,
             shadow_queue: 64,
         }

@@ -14,6 +14,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "errors are handed over by `map_err`")]
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl ToString) -> Self {
         Self { status, message: message.to_string() }

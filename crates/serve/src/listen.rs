@@ -77,10 +77,10 @@ where
         let watched = graceful.watch(connection);
         let counted = Arc::clone(&open);
         tokio::spawn(async move {
-            let _counted = counted;
             if let Err(error) = watched.await {
                 tracing::debug!(%error, "connection ended");
             }
+            drop(counted);
         });
     }
     drop(listener);

@@ -16,14 +16,14 @@ pub(crate) const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.
 type Text = Arc<str>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Model {
+pub(crate) struct Own {
     model: Text,
     version: Text,
     role: Text,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct ByAnswer {
     model: Text,
     version: Text,
     role: Text,
@@ -32,7 +32,7 @@ struct Answer {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct ByOutcome {
     model: Text,
     version: Text,
     role: Text,
@@ -41,13 +41,13 @@ struct Outcome {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct ByReason {
     model: Text,
     reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct ByCode {
     model: Text,
     version: Text,
     role: Text,
@@ -82,16 +82,16 @@ pub(crate) fn latencies<L: Clone + std::hash::Hash + Eq>() -> Latencies<L> {
 /// Everything one server counts.
 pub(crate) struct Metrics {
     registry: Registry,
-    own: Model,
-    requests: Family<Answer, Counter>,
-    durations: Latencies<Model>,
-    feedback: Family<Outcome, Counter>,
-    feedback_rejected: Family<Reason, Counter>,
-    shadow_pairs: Family<Outcome, Counter>,
-    shadow_agreement: Family<Outcome, Counter>,
-    shadow_errors: Family<Code, Counter>,
-    shadow_dropped: Family<Reason, Counter>,
-    shadow_durations: Latencies<Model>,
+    own: Own,
+    requests: Family<ByAnswer, Counter>,
+    durations: Latencies<Own>,
+    feedback: Family<ByOutcome, Counter>,
+    feedback_rejected: Family<ByReason, Counter>,
+    shadow_pairs: Family<ByOutcome, Counter>,
+    shadow_agreement: Family<ByOutcome, Counter>,
+    shadow_errors: Family<ByCode, Counter>,
+    shadow_dropped: Family<ByReason, Counter>,
+    shadow_durations: Latencies<Own>,
 }
 
 impl fmt::Debug for Metrics {
@@ -102,7 +102,7 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     pub(crate) fn new(model: &str, version: &str, role: Role) -> Self {
-        let own = Model { model: model.into(), version: version.into(), role: role.as_str().into() };
+        let own = Own { model: model.into(), version: version.into(), role: role.as_str().into() };
         let mut registry = Registry::default();
         let metrics = Self {
             own: own.clone(),
@@ -137,14 +137,14 @@ impl Metrics {
 
     /// An inference was answered.
     pub(crate) fn answered(&self, slice: &Text, code: u16, took: Duration) {
-        let Model { model, version, role } = self.own.clone();
-        self.requests.get_or_create(&Answer { model, version, role, slice: Arc::clone(slice), code }).inc();
+        let Own { model, version, role } = self.own.clone();
+        self.requests.get_or_create(&ByAnswer { model, version, role, slice: Arc::clone(slice), code }).inc();
         self.durations.get_or_create(&self.own).observe(took.as_secs_f64());
     }
 
     /// A label came for a row of an answer that `version` in `role` gave.
     pub(crate) fn judged(&self, version: &str, role: Role, slice: &Text, correct: bool) {
-        let labels = Outcome {
+        let labels = ByOutcome {
             model: Arc::clone(&self.own.model),
             version: version.into(),
             role: role.as_str().into(),
@@ -155,7 +155,7 @@ impl Metrics {
     }
 
     pub(crate) fn feedback_rejected(&self, reason: &'static str) {
-        self.feedback_rejected.get_or_create(&Reason { model: Arc::clone(&self.own.model), reason }).inc();
+        self.feedback_rejected.get_or_create(&ByReason { model: Arc::clone(&self.own.model), reason }).inc();
     }
 
     /// Both models answered a row; `known` is whether (baseline, candidate) were right, where a label says.
@@ -172,9 +172,9 @@ impl Metrics {
         self.shadow_agreement.get_or_create(&self.outcome(slice, agreement)).inc();
     }
 
-    fn outcome(&self, slice: &Text, outcome: &'static str) -> Outcome {
-        let Model { model, version, role } = self.own.clone();
-        Outcome { model, version, role, slice: Arc::clone(slice), outcome }
+    fn outcome(&self, slice: &Text, outcome: &'static str) -> ByOutcome {
+        let Own { model, version, role } = self.own.clone();
+        ByOutcome { model, version, role, slice: Arc::clone(slice), outcome }
     }
 
     pub(crate) fn shadow_took(&self, took: Duration) {
@@ -182,12 +182,12 @@ impl Metrics {
     }
 
     pub(crate) fn shadow_error(&self, code: u16) {
-        let Model { model, version, role } = self.own.clone();
-        self.shadow_errors.get_or_create(&Code { model, version, role, code }).inc();
+        let Own { model, version, role } = self.own.clone();
+        self.shadow_errors.get_or_create(&ByCode { model, version, role, code }).inc();
     }
 
     pub(crate) fn shadow_dropped(&self, reason: &'static str) {
-        self.shadow_dropped.get_or_create(&Reason { model: Arc::clone(&self.own.model), reason }).inc();
+        self.shadow_dropped.get_or_create(&ByReason { model: Arc::clone(&self.own.model), reason }).inc();
     }
 
     /// OpenMetrics text.

@@ -1,5 +1,7 @@
 //! From outputs to predictions, and from predictions and labels to right or wrong.
 
+use std::cmp::Ordering;
+
 use half::f16;
 use sentei_runtime::{Data, Port, Tensor};
 use serde::{Deserialize, Serialize};
@@ -35,7 +37,9 @@ impl Predicted {
     #[must_use]
     pub(crate) fn is_correct(&self, row: usize, label: f64) -> Option<bool> {
         match self {
-            Self::Classes(classes) => classes.get(row).map(|&class| f64::from(class) == label),
+            Self::Classes(classes) => {
+                classes.get(row).map(|&class| f64::from(class).partial_cmp(&label).is_some_and(Ordering::is_eq))
+            }
             Self::Values { values, tolerance } => values.get(row).map(|value| (value - label).abs() <= *tolerance),
         }
     }

@@ -20,7 +20,7 @@ use crate::{config::Role, predict::Predicted};
 const TAG: usize = 32;
 
 /// How far another server's clock may be ahead.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// The secret that signs tokens, shared by the servers of one model.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub(crate) fn verify(key: &TokenKey, token: &str, now: u64, age: Duration) -> Re
 mod tests {
     use super::*;
 
-    const AGE: Duration = Duration::from_secs(60);
+    const AGE: Duration = Duration::from_mins(1);
 
     fn claims() -> Claims {
         Claims {

@@ -1,6 +1,7 @@
 //! The weighted proxy between two real servers.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
+#![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 mod support;
 
@@ -106,7 +107,7 @@ async fn a_connection_closed_before_an_answer_counts_as_no_answer() {
     let dying = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            drop(stream)
+            drop(stream);
         }
     });
     let split =

@@ -1,6 +1,7 @@
 //! The protocol, over real HTTP.
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says why")]
+#![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 mod support;
 

@@ -82,10 +82,13 @@ impl Reply<'_> {
         };
         let mut body = Vec::with_capacity(1024);
         serde_json::to_writer(&mut body, &json)?;
-        let binary = self.outputs.iter().filter(|(_, _, binary)| *binary);
         let length = body.len();
-        binary.clone().for_each(|(_, tensor, _)| data::to_bytes(tensor.data(), &mut body));
-        Ok(Encoded { body, header: binary.clone().next().map(|_| length) })
+        let mut header = None;
+        for (_, tensor, _) in self.outputs.iter().filter(|(_, _, binary)| *binary) {
+            data::to_bytes(tensor.data(), &mut body);
+            header = Some(length);
+        }
+        Ok(Encoded { body, header })
     }
 }
 
@@ -118,7 +121,9 @@ pub(crate) fn encode_shadow(
     };
     let mut body = serde_json::to_vec(&json)?;
     let length = body.len();
-    inputs.iter().for_each(|(_, tensor)| data::to_bytes(tensor.data(), &mut body));
+    for (_, tensor) in inputs {
+        data::to_bytes(tensor.data(), &mut body);
+    }
     data::to_bytes(output.1.data(), &mut body);
     Ok(Encoded { body, header: Some(length) })
 }

@@ -27,7 +27,7 @@ use crate::config::Role;
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// How long an unused connection to a server is kept.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Answers are passed on as they come, or made here.
 pub(super) type Answer = Response<Either<Incoming, Full<Bytes>>>;
@@ -168,9 +168,13 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     if let Some(named) = headers.get(header::CONNECTION).and_then(|value| value.to_str().ok()) {
-        named.split(',').for_each(|name| drop(kept.remove(name.trim())));
+        for name in named.split(',') {
+            kept.remove(name.trim());
+        }
     }
-    HOP_BY_HOP.iter().for_each(|name| drop(kept.remove(name)));
+    for name in &HOP_BY_HOP {
+        kept.remove(name);
+    }
     kept
 }
 
