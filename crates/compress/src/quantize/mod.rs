@@ -60,7 +60,7 @@ pub struct QuantizeOptions {
 impl Default for QuantizeOptions {
     fn default() -> Self {
         Self {
-            methods: vec![Method::MinMax, Method::Percentile(99.99), Method::Entropy, Method::MeanSquaredError],
+            methods: vec![Method::MinMax, Method::Percentile(99.99), Method::MeanSquaredError],
             keep_float: BTreeSet::new(),
             target: TargetCpu::detect(),
             correct_biases: true,
@@ -195,17 +195,20 @@ impl<'a> Prepared<'a> {
         let methods = if options.methods.is_empty() { &[Method::MinMax][..] } else { &options.methods };
         let mut best: Option<(f64, Method, Codes)> = None;
         for &method in methods {
-            let mut codes = codes(model, &plan, &histograms, method, options.target)?;
-            if options.correct_biases {
-                codes.biases = correct::biases(model, &plan, &codes, runtime, batches, options.threads)?;
-            }
-            let divergence = reference.divergence(&write(model, &plan, &codes), runtime)?;
+            let codes = codes(model, &plan, &histograms, method, options.target)?;
+            let divergence = match methods {
+                [_] => 0.0,
+                _ => reference.divergence(&write(model, &plan, &codes), runtime)?,
+            };
             if best.as_ref().is_none_or(|(least, ..)| divergence < *least) {
                 best = Some((divergence, method, codes));
             }
         }
         // There is at least one method, and the first is always better than none.
-        let (_, method, codes) = best.ok_or(QuantizeError::NoData)?;
+        let (_, method, mut codes) = best.ok_or(QuantizeError::NoData)?;
+        if options.correct_biases {
+            codes.biases = correct::biases(model, &plan, &codes, runtime, batches, options.threads)?;
+        }
         Ok(Self { model, runtime, reference, method, histograms, codes, plan })
     }
 

@@ -10,7 +10,7 @@ pub enum Method {
     /// All but a share of the values, cut evenly from both ends; in percent, (50, 100]. 99.99 is customary.
     Percentile(f64),
     /// The range whose clipped and coded distribution has the least Kullback-Leibler divergence from the true one
-    /// (Migacz, "8-bit inference with TensorRT", 2017).
+    /// (Migacz, "8-bit inference with TensorRT", 2017). It clips hard: meant for long tails, and not among the defaults.
     Entropy,
     /// The range with the least mean squared error of the coded values, rounding and clipping together.
     MeanSquaredError,
@@ -205,13 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_outlier_stretches_minmax_alone() {
+    fn a_lone_outlier_stretches_what_counts_its_error() {
         let mut values = bell(50_000);
         values.push(100.0);
         let histogram = of(&values);
-        assert!(ends(choose(&histogram, Method::MinMax)).1 > 99.0);
-        for method in &ALL[1..] {
-            let highest = ends(choose(&histogram, *method)).1;
+        // One value in fifty thousand is rare, but clipping it to 6 costs more squared error than all the rounding.
+        for method in [Method::MinMax, Method::MeanSquaredError] {
+            assert!(ends(choose(&histogram, method)).1 > 80.0, "{method:?}");
+        }
+        for method in [Method::Percentile(99.99), Method::Entropy] {
+            let highest = ends(choose(&histogram, method)).1;
             assert!(highest > 2.5 && highest < 20.0, "{method:?}: {highest}");
         }
     }
