@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition, generated from the types: what `crds/compressedmodels.yaml` holds.
+//! The `CustomResourceDefinition`, generated from the types: what `crds/compressedmodels.yaml` holds.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

@@ -20,6 +20,25 @@ pub struct Estimate {
     pub samples: u64,
 }
 
+impl Estimate {
+    /// A share of `total` outcomes with its 95 % interval (Wilson 1927); none without outcomes.
+    #[must_use]
+    pub fn of_share(hits: u64, total: u64) -> Option<Self> {
+        /// Two-sided 95 % point of the normal distribution.
+        const Z: f64 = 1.959_963_984_540_054;
+        if total == 0 {
+            return None;
+        }
+        let n = total as f64;
+        let value = hits as f64 / n;
+        let shrink = 1.0 + Z * Z / n;
+        let centre = (value + Z * Z / (2.0 * n)) / shrink;
+        let half = Z / shrink * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let (low, high) = ((centre - half).clamp(0.0, value), (centre + half).clamp(value, 1.0));
+        Some(Self { value, low, high, samples: total })
+    }
+}
+
 /// One metric, on all rows or one slice, for the baseline and for a candidate on the same rows.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -215,4 +234,18 @@ pub struct LeftAlone {
     pub name: String,
     /// Why.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_the_published_interval() {
+        // Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
+        let Estimate { value, low, high, samples } = Estimate::of_share(81, 263).unwrap();
+        assert!((value - 0.308).abs() < 1e-3 && (low - 0.2553).abs() < 1e-4 && (high - 0.3662).abs() < 1e-4);
+        assert_eq!(samples, 263);
+        assert_eq!(Estimate::of_share(0, 0), None);
+    }
 }

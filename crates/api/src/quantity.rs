@@ -128,7 +128,7 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
-        if nanos % 1_000_000_000 != 0 {
+        if !nanos.is_multiple_of(1_000_000_000) {
             return match nanos % 1_000_000 {
                 0 => write!(f, "{}ms", nanos / 1_000_000),
                 _ => write!(f, "{}us", nanos as f64 / 1e3),

@@ -10,7 +10,7 @@ use crate::{
 };
 
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
-const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
+const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
 
 pub(crate) static STEPS_EXPOSE: Rule = Rule::new(
     "at least one setWeight above 0: promotion without a share of live traffic first proves nothing",

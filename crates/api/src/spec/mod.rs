@@ -1,5 +1,7 @@
 //! The manifest: what a platform team declares.
 
+#![allow(clippy::duplicated_attributes, reason = "two printed columns may well have the same type")]
+
 pub mod compression;
 pub mod data;
 pub mod gates;

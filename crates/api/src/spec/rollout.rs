@@ -228,7 +228,7 @@ pub struct Prometheus {
     /// `http://host:port`.
     #[schemars(length(min = 1, max = 2048), regex(pattern = HTTP_ADDRESS))]
     pub address: String,
-    /// PromQL giving one number.
+    /// A query giving one number.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
 }
