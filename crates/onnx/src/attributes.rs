@@ -16,7 +16,7 @@ pub enum Attribute {
     /// Text.
     Text(String),
     /// A constant.
-    Tensor(TensorProto),
+    Tensor(Box<TensorProto>),
 }
 
 fn find<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
@@ -90,7 +90,7 @@ pub fn set(node: &mut NodeProto, name: &str, value: Attribute) {
             AttributeType::String
         }
         Attribute::Tensor(tensor) => {
-            attribute.t = Some(tensor);
+            attribute.t = Some(*tensor);
             AttributeType::Tensor
         }
     };

@@ -1,6 +1,6 @@
 //! Changing a graph: for what builds or rewrites models. [`crate::check::check`] tells whether the result holds together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::{
     ElementType, Model, Tensor,
@@ -109,7 +109,7 @@ pub fn replace_uses(model: &mut Model, from: &str, to: &str, except: &[usize]) {
 }
 
 /// Removes nodes by index.
-pub fn remove_nodes(model: &mut Model, gone: &HashSet<usize>) {
+pub fn remove_nodes(model: &mut Model, gone: &BTreeSet<usize>) {
     let mut index = 0..;
     model.graph_mut().node.retain(|_| index.next().is_none_or(|index| !gone.contains(&index)));
 }
@@ -127,8 +127,8 @@ pub fn sort(model: &mut Model) -> Result<(), Circle> {
 }
 
 /// Gives a site a bias (of zeros) when it has none, and returns its name: a third input of `Conv` and `Gemm`, an `Add`
-/// right behind a `MatMul`. Node indices from before stay valid; a new `Add` takes over the product's name, so that its
-/// readers, and callers when it is a graph output, need no change.
+/// right behind a `MatMul`. Node indices from before stay valid until [`sort`], which a new `Add` needs; it takes over the
+/// product's name, so that readers, and callers when it is a graph output, need no change.
 pub fn ensure_bias(model: &mut Model, site: &Site) -> String {
     if let Some(bias) = &site.bias {
         return bias.clone();

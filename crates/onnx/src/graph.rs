@@ -118,7 +118,9 @@ impl<'a> Graph<'a> {
         let nodes = self.nodes();
         let mut waiting: Vec<usize> = vec![0; nodes.len()];
         for readers in self.producers.keys().map(|tensor| self.readers(tensor)) {
-            readers.iter().for_each(|reader| waiting[reader.node] += 1);
+            for reader in readers {
+                waiting[reader.node] += 1;
+            }
         }
         let mut ready: BinaryHeap<_> = (0..nodes.len()).filter(|&node| waiting[node] == 0).map(Reverse).collect();
         let mut order = Vec::with_capacity(nodes.len());

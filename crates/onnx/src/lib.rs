@@ -1,4 +1,13 @@
 //! ONNX models in memory: load, save, check, graph view, coupling groups, surgery.
+//!
+//! ```text
+//! file ──> Model ──> normal form ──> (shapes, measured by the caller) ──> coupling ──> surgery ──> Model ──> file
+//!                        │                                                  │
+//!                        └──> linear sites, cost                            └──> groups, and why the rest is frozen
+//! ```
+//!
+//! Nothing here runs a model or knows of data. Shapes are measured where models run and handed in; what the analysis
+//! cannot prove from them it leaves alone, with a reason.
 
 pub mod attributes;
 pub mod check;

@@ -204,8 +204,14 @@ pub(crate) fn bits_of(element: ElementType) -> Option<usize> {
         E::Uint2 | E::Int2 => 2,
         E::Uint4 | E::Int4 | E::Float4e2m1 => 4,
         E::Float6e2m3 | E::Float6e3m2 => 6,
-        E::Uint8 | E::Int8 | E::Bool => 8,
-        E::Float8e4m3fn | E::Float8e4m3fnuz | E::Float8e5m2 | E::Float8e5m2fnuz | E::Float8e8m0 => 8,
+        E::Uint8
+        | E::Int8
+        | E::Bool
+        | E::Float8e4m3fn
+        | E::Float8e4m3fnuz
+        | E::Float8e5m2
+        | E::Float8e5m2fnuz
+        | E::Float8e8m0 => 8,
         E::Uint16 | E::Int16 | E::Float16 | E::Bfloat16 => 16,
         E::Float | E::Int32 | E::Uint32 => 32,
         E::Double | E::Int64 | E::Uint64 | E::Complex64 => 64,
@@ -246,7 +252,9 @@ macro_rules! data {
                 match self {
                     $(Self::$variant(v) => {
                         let mut bytes = Vec::with_capacity(size_of_val(v.as_slice()));
-                        v.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes()));
+                        for x in v {
+                            bytes.extend_from_slice(&x.to_le_bytes());
+                        }
                         bytes.into()
                     })+
                     Self::Bool(v) => v.iter().map(|&x| u8::from(x)).collect(),

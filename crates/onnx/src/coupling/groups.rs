@@ -59,7 +59,9 @@ fn freeze_weights_read_elsewhere(analysis: &mut Analysis<'_>) {
         }
     }
     reasons.sort();
-    reasons.iter().for_each(|(name, reason)| analysis.freeze(name, reason));
+    for (name, reason) in &reasons {
+        analysis.freeze(name, reason);
+    }
 }
 
 fn classify(analysis: &Analysis<'_>, tensors: &BTreeMap<String, Vec<Axis>>) -> BTreeMap<Symbol, Class> {

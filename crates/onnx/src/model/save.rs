@@ -158,3 +158,45 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
         _ => SaveError::Write { path: path.to_owned(), source },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ElementType, Tensor,
+        edit::{model, node, value_info},
+    };
+
+    fn dense() -> Model {
+        let input = value_info("x", ElementType::Float, &[Err("n"), Ok(40)]);
+        let values = |seed: usize| (0..1600).map(|i| (i * seed % 97) as f32).collect::<Vec<_>>();
+        let weight = |seed| Tensor::new([40, 40], values(seed)).unwrap();
+        let nodes = vec![node("MatMul", &["x", "a"], &["h"]), node("MatMul", &["h", "b"], &["y"])];
+        model(17, vec![input], &["y"], nodes, &[("a", weight(3)), ("b", weight(5))]).unwrap()
+    }
+
+    #[test]
+    fn weights_of_a_model_too_large_for_one_message_go_to_a_second_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.onnx");
+        dense().save_within(&path, 4000).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        assert!(fs::metadata(&path).unwrap().len() < 1000);
+        assert_eq!(Model::load(&path).unwrap(), dense());
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_old_file_and_nothing_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.onnx");
+        fs::write(&path, b"old").unwrap();
+        let full = |file: &mut dyn Write| {
+            file.write_all(&[0; 4096])?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        };
+        let error = write_whole(&path, full).unwrap_err();
+        assert!(error.to_string().starts_with("no space left to write"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

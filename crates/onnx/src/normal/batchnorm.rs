@@ -1,6 +1,6 @@
 //! Batch normalisation as part of the layer before it.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::{
     Model, attributes, edit,
@@ -81,7 +81,7 @@ fn fold_one(model: &mut Model, site: &Site, norm: usize) -> Option<()> {
     let graph = model.graph_mut();
     let output = graph.node[norm].output[0].clone();
     graph.node[site.node].output[0] = output;
-    edit::remove_nodes(model, &HashSet::from([norm]));
+    edit::remove_nodes(model, &BTreeSet::from([norm]));
     Some(())
 }
 

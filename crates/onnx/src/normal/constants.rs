@@ -1,6 +1,6 @@
 //! Constants where the analysis looks for them: among the weights.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::{
     Model, Tensor, TensorData, attributes, edit,
@@ -10,15 +10,13 @@ use crate::{
 
 /// Turns `Constant` nodes into weights; those of text or sparse values stay.
 pub(super) fn promote(model: &mut Model) -> usize {
-    let mut gone = HashSet::new();
+    let mut gone = BTreeSet::new();
     let mut weights = Vec::new();
     for (index, node) in model.graph().node.iter().enumerate() {
         let constant = node.op_type() == "Constant" && matches!(node.domain(), "" | "ai.onnx");
-        if let (true, Some(output)) = (constant, node.output.first()) {
-            if let Some(value) = value(node, output) {
-                gone.insert(index);
-                weights.push(value);
-            }
+        if let Some(value) = node.output.first().filter(|_| constant).and_then(|output| value(node, output)) {
+            gone.insert(index);
+            weights.push(value);
         }
     }
     edit::remove_nodes(model, &gone);

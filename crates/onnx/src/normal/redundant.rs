@@ -1,6 +1,6 @@
 //! Nodes that pass their input on unchanged while inferring.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::{Model, Tensor, TensorData, edit, graph::Graph, proto::NodeProto};
 
@@ -16,7 +16,7 @@ pub(super) fn strip(model: &mut Model) -> usize {
         } else {
             edit::replace_uses(model, &output, &input, &[]);
         }
-        edit::remove_nodes(model, &HashSet::from([index]));
+        edit::remove_nodes(model, &BTreeSet::from([index]));
         removed += 1;
     }
     removed

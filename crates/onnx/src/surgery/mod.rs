@@ -114,8 +114,8 @@ fn symbols(
             });
         };
         let wrong = |why: String| SurgeryError::Units { name: name.clone(), last: group.units - 1, why };
-        if let Some(pair) = units.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(wrong(format!("{} comes before {}", pair[0], pair[1])));
+        if let Some([first, second]) = units.array_windows().find(|[first, second]| first >= second) {
+            return Err(wrong(format!("{first} comes before {second}")));
         }
         match units.last() {
             None => return Err(wrong("none is kept".to_owned())),

@@ -11,6 +11,9 @@ use crate::{Dim, attributes};
 /// `Conv` with one group, or depthwise with any multiplier: weight `[out, in, kernel..]` or `[in · m, 1, kernel..]`.
 pub(super) fn conv(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
     let (input, weight) = (a.input(at, 0)?, a.input(at, 1)?);
+    if a.graph.initializer(&at.node.input[1]).is_none() {
+        return Err("its weight is computed while running".to_owned());
+    }
     if input.len() < 3 || weight.len() != input.len() {
         return Err(format!("an input of {} axes with a weight of {}", input.len(), weight.len()));
     }
@@ -62,7 +65,7 @@ pub(super) fn gemm(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
     let mut out = vec![rows.clone(), columns.clone()];
     if at.has_input(2) {
         let bias = a.input(at, 2)?;
-        out = broadcast(a, &[out, bias.clone()], &format!("{} has a bias of another length", at.label()))?;
+        out = broadcast(a, &[out, bias.clone()], &format!("{} has a bias of another length", at.label()));
         if bias.len() == 1 {
             a.set_role(&at.node.input[2], 0, Role::Producer);
         }
@@ -83,7 +86,7 @@ pub(super) fn matmul(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
     }
     contract(a, at, inner, (right.len() - 2, right.len() - 1));
     let stacks = [batch.to_vec(), right_batch.to_vec()];
-    let mut out = broadcast(a, &stacks, &format!("{} has unequal stacks", at.label()))?;
+    let mut out = broadcast(a, &stacks, &format!("{} has unequal stacks", at.label()));
     out.extend([rows.clone(), columns.clone()]);
     a.set_output(at, 0, out)
 }

@@ -20,12 +20,12 @@ pub(super) fn one(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
 /// Operands that broadcast to one shape.
 pub(super) fn many(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
     let operands = (0..at.node.input.len()).map(|slot| a.input(at, slot)).collect::<Result<Vec<_>, _>>()?;
-    let out = broadcast(a, &operands, &format!("{} has operands of unequal lengths", at.label()))?;
+    let out = broadcast(a, &operands, &format!("{} has operands of unequal lengths", at.label()));
     a.set_output(at, 0, out)
 }
 
 /// The axes of operands aligned at the last: those longer than 1 are the same.
-pub(super) fn broadcast(a: &mut Analysis<'_>, operands: &[Vec<Axis>], reason: &str) -> Result<Vec<Axis>, String> {
+pub(super) fn broadcast(a: &mut Analysis<'_>, operands: &[Vec<Axis>], reason: &str) -> Vec<Axis> {
     let rank = operands.iter().map(Vec::len).max().unwrap_or(0);
     let at_end = |operand: &Vec<Axis>, back: usize| operand.len().checked_sub(back).map(|i| operand[i].clone());
     let axis = |back: usize| {
@@ -35,10 +35,12 @@ pub(super) fn broadcast(a: &mut Analysis<'_>, operands: &[Vec<Axis>], reason: &s
             .filter(|axis| a.symbols.length(axis) != Some(1))
             .collect();
         let Some((first, rest)) = long.split_first() else { return Axis::one() };
-        rest.iter().for_each(|other| a.symbols.unify(first, other, reason));
+        for other in rest {
+            a.symbols.unify(first, other, reason);
+        }
         first.clone()
     };
     let mut out: Vec<_> = (1..=rank).map(axis).collect();
     out.reverse();
-    Ok(out)
+    out
 }

@@ -37,7 +37,9 @@ pub(super) fn concat(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
     }
     if a.symbols.length(&out[axis]).is_none() {
         let reason = format!("{} joins lengths that differ between runs", at.label());
-        inputs.iter().for_each(|input| a.symbols.freeze(&input[axis], &reason));
+        for input in &inputs {
+            a.symbols.freeze(&input[axis], &reason);
+        }
         let measured = a.measured_output(at, 0)?;
         out[axis] = a.symbols.fresh_frozen(*measured.get(axis).ok_or("an output of another rank")?, &reason);
     }

@@ -57,5 +57,7 @@ pub(super) fn softmax(a: &mut Analysis<'_>, at: At<'_>) -> Verdict {
 }
 
 fn freeze_all(a: &mut Analysis<'_>, axes: &[Axis], reason: &str) {
-    axes.iter().for_each(|axis| a.symbols.freeze(axis, reason));
+    for axis in axes {
+        a.symbols.freeze(axis, reason);
+    }
 }

@@ -132,7 +132,9 @@ fn run(a: &mut Analysis<'_>, from: &[Axis], to: &[Dim], reason: &str) -> Vec<Axi
         _ => part(a, &long, &targets),
     };
     let made = made.unwrap_or_else(|| {
-        long.iter().for_each(|axis| a.symbols.freeze(axis, reason));
+        for axis in long {
+            a.symbols.freeze(axis, reason);
+        }
         targets.iter().map(|&size| a.symbols.fresh_frozen(Dim::Static(size), reason)).collect()
     });
     let mut made = made.into_iter();
