@@ -9,8 +9,8 @@ pub type Batch = Vec<(String, Tensor)>;
 /// axis of every tensor.
 pub type Batches<'a> = dyn Fn() -> Box<dyn Iterator<Item = Batch> + 'a> + 'a;
 
-/// Values a run may give before rows are fed in smaller portions: 32 MiB of floats.
-const PORTION: usize = 1 << 23;
+/// Values a run may give before rows are fed in smaller portions, and values kept for comparing: 32 MiB of floats.
+pub(super) const PORTION: usize = 1 << 23;
 
 /// A session fed so that what it gives at once stays small, however large the batches are.
 pub(super) struct Feed {

@@ -205,7 +205,7 @@ mod tests {
             let (left, right) = values.split_at(cut.min(values.len()));
             let parts = of(&[right, left]);
             prop_assert_eq!(whole.bins().collect::<Vec<_>>(), parts.bins().collect::<Vec<_>>());
-            prop_assert!((whole.mean() - parts.mean()).abs() <= 1e-6 * whole.highest().max(-whole.lowest()) as f64);
+            prop_assert!((whole.mean() - parts.mean()).abs() <= 1e-6 * f64::from(whole.highest().max(-whole.lowest())));
         }
 
         #[test]

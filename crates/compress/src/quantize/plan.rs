@@ -133,7 +133,7 @@ fn suits(graph: &Graph<'_>, node: &NodeProto, site: &Site) -> Result<(), String>
         if trans_a {
             return Err("its input is transposed".to_owned());
         }
-        if alpha != 1.0 || beta != 1.0 {
+        if [alpha, beta].map(f32::to_bits) != [1.0_f32; 2].map(f32::to_bits) {
             return Err(format!("it scales its product by {alpha} and its bias by {beta}"));
         }
     }
@@ -150,7 +150,7 @@ fn coded(graph: &Graph<'_>, sites: &[Site]) -> Vec<Coded> {
     let mut wanted: HashSet<&str> = sites.iter().map(|site| site.input.as_str()).collect();
     // What a node that computes in integers gives is coded too; nodes with float answers besides are not among these.
     let mut produced: HashMap<&str, Option<&str>> = HashMap::new();
-    let mut integer: HashSet<usize> = by_node.keys().copied().collect();
+    let mut integer: BTreeSet<usize> = by_node.keys().copied().collect();
     for (index, node) in graph.nodes().iter().enumerate() {
         let Some(output) = node.output.first() else { continue };
         let coded = |input: Option<&String>| input.is_some_and(|input| wanted.contains(input.as_str()));
@@ -180,17 +180,12 @@ fn coded(graph: &Graph<'_>, sites: &[Site]) -> Vec<Coded> {
     in_order(graph, &wanted)
         .into_iter()
         .map(|tensor| {
-            let (same_as, readers) = match produced.get(tensor) {
-                Some(same_as) => (same_as.map(str::to_owned), Readers::All),
-                None => {
-                    let readers = graph
-                        .readers(tensor)
-                        .iter()
-                        .map(|reader| reader.node)
-                        .filter(|reader| integer.contains(reader));
-                    // A node reading a tensor twice is one reader.
-                    (None, Readers::Nodes(readers.collect::<BTreeSet<_>>().into_iter().collect()))
-                }
+            let (same_as, readers) = if let Some(same_as) = produced.get(tensor) {
+                (same_as.map(str::to_owned), Readers::All)
+            } else {
+                // A node reading a tensor twice is one reader.
+                let readers: BTreeSet<usize> = graph.readers(tensor).iter().map(|reader| reader.node).collect();
+                (None, Readers::Nodes(readers.intersection(&integer).copied().collect()))
             };
             Coded { tensor: tensor.to_owned(), same_as, readers }
         })

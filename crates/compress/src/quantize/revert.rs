@@ -58,8 +58,9 @@ pub fn quantize_until<E: From<QuantizeError>>(
     }
     let ranking = prepared.rank()?;
     let (mut given_back, mut turn) = (0, 1);
-    while given_back + turn < ranking.len() {
-        given_back += turn;
+    // The last turn leaves one layer in integers; with none there would be nothing to judge.
+    while given_back + 1 < ranking.len() {
+        given_back = (given_back + turn).min(ranking.len() - 1);
         turn *= 2;
         kept.extend(ranking[..given_back].iter().map(|(name, _)| name.clone()));
         let candidate = prepared.quantize(&kept)?;

@@ -53,7 +53,7 @@ fn example(model: &str, data: &str, row: &[usize], evaluation: usize, load: fn(&
     }
 }
 
-/// The bytes of an array in an npz file, as NumPy's first format version writes it.
+/// The bytes of an array in an npz file, as `NumPy`'s first format version writes it.
 fn array(path: &Path, name: &str) -> Vec<u8> {
     let mut archive = zip::ZipArchive::new(File::open(path).expect("data")).expect("an npz file");
     let mut bytes = Vec::new();
@@ -91,6 +91,7 @@ impl Example {
         vec![(self.input.clone(), Tensor::new(shape, rows.to_vec()).expect("fits"))]
     }
 
+    #[expect(clippy::needless_lifetimes, reason = "elided, it would not compile inside `impl Fn`")]
     fn batches<'a>(&'a self) -> impl Fn() -> Box<dyn Iterator<Item = Batch> + 'a> {
         let length: usize = self.row.iter().product();
         move || Box::new(self.calibration.chunks(64 * length).map(|rows| self.batch(rows)))

@@ -10,7 +10,7 @@ use sentei_onnx::{
     Model, Tensor, TensorData,
     attributes::{Attribute, set},
     linear::{LinearOp, Site},
-    proto::{GraphProto, NodeProto, TensorProto},
+    proto::{GraphProto, NodeProto, TensorProto, ValueInfoProto},
 };
 
 use super::{
@@ -90,7 +90,7 @@ pub(super) fn write(model: &Model, plan: &Plan, codes: &Codes) -> Model {
     let graph = model.graph_mut();
     graph.node = ordered;
     let used: HashSet<&str> = graph.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
-    let public: HashSet<&str> = graph.output.iter().map(|output| output.name()).collect();
+    let public: HashSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
     let gone: HashSet<String> = plan
         .sites
         .iter()
@@ -196,7 +196,9 @@ impl Writer {
                 (fresh, coded.tensor.clone())
             }
             Readers::Nodes(readers) => {
-                readers.iter().for_each(|&reader| rename(&mut nodes[reader].input, &coded.tensor, &fresh));
+                for &reader in readers {
+                    rename(&mut nodes[reader].input, &coded.tensor, &fresh);
+                }
                 (coded.tensor.clone(), fresh)
             }
         };
