@@ -12,6 +12,9 @@ pub type Batches<'a> = dyn Fn() -> Box<dyn Iterator<Item = Batch> + 'a> + 'a;
 /// Values a run may give before rows are fed in smaller portions, and values kept for comparing: 32 MiB of floats.
 pub(super) const PORTION: usize = 1 << 23;
 
+/// Rows a run gets at most: what stays inside the session, and is not given, counts too.
+const ROWS: usize = 32;
+
 /// A session fed so that what it gives at once stays small, however large the batches are.
 pub(super) struct Feed {
     session: Session,
@@ -43,7 +46,7 @@ impl Feed {
         while at < rows {
             let portion = if self.splits() {
                 // The first row alone tells how large a row is.
-                self.per_row.map_or(1, |per_row| (PORTION / per_row.max(1)).max(1)).min(rows - at)
+                self.per_row.map_or(1, |per_row| (PORTION / per_row.max(1)).clamp(1, ROWS)).min(rows - at)
             } else {
                 rows
             };

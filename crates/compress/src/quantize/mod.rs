@@ -26,18 +26,19 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use batch::{Batch, Batches};
-pub use histogram::{BINS, Histogram, NotFinite};
 pub use plan::LeftAlone;
-pub use range::{Affine, Method, choose};
+pub use range::{Affine, Method};
 pub use revert::{Reverted, Verdict, quantize_until, rank_sensitivity};
 use sentei_onnx::{InitializerError, Model, SaveError, UnknownTensor};
 use sentei_runtime::{Dtype, RunError, Runtime, SessionError};
 pub use target::TargetCpu;
-pub use weight::{Channels, QuantizedWeight};
 
 use self::{
     compare::Reference,
+    histogram::Histogram,
     plan::{Plan, plan, quantized_node},
+    range::choose,
+    weight::{Channels, QuantizedWeight},
     write::{BIAS_LIMIT, CodedWeight, Codes, write},
 };
 

@@ -213,3 +213,86 @@ fn in_order<'a>(graph: &Graph<'a>, wanted: &HashSet<&'a str>) -> Vec<&'a str> {
     outside.sort_unstable();
     outside.into_iter().chain(given.into_iter().filter(|tensor| wanted.contains(tensor))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use sentei_onnx::{
+        Tensor,
+        edit::{model, node, value_info},
+    };
+
+    use super::*;
+
+    /// A model of these nodes with input `x`, outputs `outputs`, and a 4-by-4 weight for each name in `weights`.
+    fn decide(nodes: Vec<NodeProto>, outputs: &[&str], weights: &[&str], convolve: bool, keep: &[&str]) -> Plan {
+        let shape: &[usize] = if convolve { &[4, 4, 1, 1] } else { &[4, 4] };
+        let weight = || Tensor::new(shape, vec![0.5_f32; 16]).expect("fits");
+        let weights: Vec<(&str, Tensor)> = weights.iter().map(|&name| (name, weight())).collect();
+        let input = value_info("x", ElementType::Float, &[]);
+        let model = model(17, vec![input], outputs, nodes, &weights).expect("a model");
+        plan(&model, &keep.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    fn coded(plan: &Plan) -> Vec<(&str, Option<Vec<usize>>)> {
+        let readers = |coded: &Coded| match &coded.readers {
+            Readers::All => None,
+            Readers::Nodes(nodes) => Some(nodes.clone()),
+        };
+        plan.coded.iter().map(|coded| (coded.tensor.as_str(), readers(coded))).collect()
+    }
+
+    fn residual() -> Vec<NodeProto> {
+        vec![
+            node("Conv", &["x", "w1"], &["c1"]),
+            node("Relu", &["c1"], &["r1"]),
+            node("Conv", &["r1", "w2"], &["c2"]),
+            node("Add", &["c2", "r1"], &["sum"]),
+            node("Relu", &["sum"], &["out"]),
+            node("GlobalMaxPool", &["out"], &["y"]),
+        ]
+    }
+
+    #[test]
+    fn a_residual_block_is_coded_once_per_tensor_behind_its_rectifiers() {
+        let plan = decide(residual(), &["y"], &["w1", "w2"], true, &[]);
+        assert_eq!(coded(&plan), [("x", Some(vec![0])), ("r1", None), ("c2", None), ("out", None)]);
+    }
+
+    #[test]
+    fn a_sum_with_a_float_part_stays_float() {
+        let plan = decide(residual(), &["y"], &["w1", "w2"], true, &["c2"]);
+        // Only the first convolution is left: what it gives is a code, and the sum reads the decoded one.
+        assert_eq!(coded(&plan), [("x", Some(vec![0])), ("r1", None)]);
+        assert_eq!(plan.left_alone, [LeftAlone { node: "c2".into(), reason: "kept in float as asked".into() }]);
+    }
+
+    #[test]
+    fn a_rectifier_is_not_absorbed_when_its_input_is_read_elsewhere() {
+        let nodes = vec![node("Conv", &["x", "w"], &["c"]), node("Relu", &["c"], &["r"])];
+        let plan = decide(nodes, &["r", "c"], &["w"], true, &[]);
+        assert_eq!(coded(&plan), [("x", Some(vec![0])), ("c", None)]);
+    }
+
+    #[test]
+    fn a_product_gives_floats_to_those_who_want_floats() {
+        let nodes = vec![
+            node("MatMul", &["x", "w1"], &["a"]),
+            node("MatMul", &["a", "w2"], &["b"]),
+            node("Softmax", &["a"], &["s"]),
+        ];
+        let plan = decide(nodes, &["b", "s"], &["w1", "w2"], false, &[]);
+        assert_eq!(coded(&plan), [("x", Some(vec![0])), ("a", Some(vec![1]))]);
+    }
+
+    #[test]
+    fn a_reordered_tensor_takes_the_code_it_had() {
+        let nodes = vec![
+            node("Conv", &["x", "w1"], &["c"]),
+            node("Transpose", &["c"], &["t"]),
+            node("Conv", &["t", "w2"], &["y"]),
+        ];
+        let plan = decide(nodes, &["y"], &["w1", "w2"], true, &[]);
+        let same: Vec<Option<&str>> = plan.coded.iter().map(|coded| coded.same_as.as_deref()).collect();
+        assert_eq!(same, [None, None, Some("c"), None]);
+    }
+}
