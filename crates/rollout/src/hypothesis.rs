@@ -103,14 +103,6 @@ impl Hypothesis {
             Test::Share { .. } | Test::Quantile { .. } | Test::Value { .. } => false,
         }
     }
-
-    /// The metric with its slice, for messages.
-    pub fn name(&self) -> String {
-        match &self.slice {
-            Some(slice) => format!("{} on {slice}", self.metric),
-            None => self.metric.clone(),
-        }
-    }
 }
 
 /// Every bound of every metric; the chance `alpha` is split evenly over them (Bonferroni), so that the chance of rolling

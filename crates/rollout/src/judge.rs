@@ -11,8 +11,8 @@ use crate::{
     statistics::{
         Line, Outcome, PASS_ERROR, QuantileAllowance, Sample,
         interval::wilson,
-        log_wealth, pass_margin, quantile, start_penalty, two_sample,
-        wealth::{Stakes, above, below, outcomes_needed},
+        pass_margin, quantile, start_penalty, two_sample,
+        wealth::{Stakes, above, below, outcomes_needed, reaches},
     },
     tally,
 };
@@ -196,16 +196,16 @@ impl Counts<'_> {
         match *test {
             Test::Share { limit, .. } => {
                 let Sample { bad, good } = sample(self.candidate);
-                log_wealth(&above(bad, good, limit), &Stakes::for_loss(limit)) >= threshold
+                reaches(&above(bad, good, limit), &Stakes::for_loss(limit), threshold)
             }
             Test::ShareAgainstBaseline { limit, .. } => match pair_outcomes(self.candidate, limit) {
-                Some(outcomes) => log_wealth(&outcomes, &Stakes::for_loss(largest_loss(&outcomes))) >= threshold,
+                Some(outcomes) => reaches(&outcomes, &Stakes::for_loss(largest_loss(&outcomes)), threshold),
                 None => two_sample::refutes_within(sample(self.candidate), sample(self.baseline), limit, threshold),
             },
             Test::Quantile { quantile, limit } => {
                 let tail = 1.0 - quantile;
                 let (longer, within) = quantile::slower_than(self.bounds, self.candidate, limit);
-                log_wealth(&above(longer, within, tail), &Stakes::for_loss(tail)) >= threshold
+                reaches(&above(longer, within, tail), &Stakes::for_loss(tail), threshold)
             }
             Test::QuantileAgainstBaseline { quantile, allowance } => {
                 self.has_buckets()
@@ -227,14 +227,14 @@ impl Counts<'_> {
         match *test {
             Test::Share { .. } | Test::Quantile { .. } => {
                 let (outcomes, stakes) = self.pass_outcomes(test);
-                log_wealth(&outcomes, &stakes) >= threshold
+                reaches(&outcomes, &stakes, threshold)
             }
             Test::ShareAgainstBaseline { limit, .. } => {
                 let beyond = Line { intercept: limit.intercept + pass_margin(limit.intercept), ..limit };
                 match pair_outcomes(self.candidate, beyond) {
                     Some(outcomes) => {
                         let turned = outcomes.map(|outcome| Outcome { value: -outcome.value, ..outcome });
-                        log_wealth(&turned, &Stakes::for_loss(largest_loss(&turned))) >= threshold
+                        reaches(&turned, &Stakes::for_loss(largest_loss(&turned)), threshold)
                     }
                     None => {
                         two_sample::refutes_beyond(sample(self.candidate), sample(self.baseline), beyond, threshold)

@@ -16,6 +16,8 @@ pub mod observation;
 pub mod plan;
 pub mod reasons;
 pub mod statistics;
+#[cfg(test)]
+mod simulation;
 mod step;
 mod tally;
 

@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_candidate_four_times_slower_is_refuted_and_an_equal_one_passes() {
         let allowance = QuantileAllowance { factor: 1.2, extra: 0.0 };
-        let baseline = [900, 95, 5, 0, 0, 0];
+        let baseline = [9000, 990, 10, 0, 0, 0];
         let slow = [0, 0, 180, 19, 1, 0];
         let threshold = 600_f64.ln();
         assert!(refutes_within(&BOUNDS, &slow, &baseline, 0.99, allowance, threshold));

@@ -60,6 +60,10 @@ pub(super) fn half_at_stake(log_wealth: f64) -> f64 {
 /// `exp(threshold)`.
 #[must_use]
 pub fn refutes_within(candidate: Sample, baseline: Sample, limit: Line, threshold: f64) -> bool {
+    // At the baseline's own share neither bet has won anything then.
+    if candidate.share() <= limit.at(baseline.share()) {
+        return false;
+    }
     let against_candidate = Stakes::for_loss(limit.at(0.0).max(SMALLEST_LIMIT));
     let against_baseline = Stakes::for_loss(BASELINE_LOSS);
     let baseline_is_better =
@@ -74,6 +78,9 @@ pub fn refutes_within(candidate: Sample, baseline: Sample, limit: Line, threshol
 /// its margin in the intercept), with wealth of at least `exp(threshold)`.
 #[must_use]
 pub fn refutes_beyond(candidate: Sample, baseline: Sample, limit: Line, threshold: f64) -> bool {
+    if candidate.total() == 0 || candidate.share() >= limit.at(baseline.share()) {
+        return false;
+    }
     // The largest loss is 1 - limit, smallest for the largest limit of interest.
     let against_candidate = Stakes::for_loss(BASELINE_LOSS);
     let against_baseline = Stakes::for_loss(SMALLEST_LIMIT);

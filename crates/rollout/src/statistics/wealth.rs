@@ -72,17 +72,22 @@ pub fn log_wealth(outcomes: &[Outcome], stakes: &Stakes) -> f64 {
     if sum > 0.0 { highest + sum.ln() - (stakes.count() as f64).ln() } else { f64::NEG_INFINITY }
 }
 
+/// Whether the wealth is at least `exp(threshold)`, threshold > 0. While the outcomes' mean is at most 0 no stake has won
+/// anything (the logarithm is concave), and nothing is computed.
+#[must_use]
+pub fn reaches(outcomes: &[Outcome], stakes: &Stakes, threshold: f64) -> bool {
+    let gain: f64 = outcomes.iter().map(|outcome| outcome.value * outcome.count as f64).sum();
+    gain > 0.0 && log_wealth(outcomes, stakes) >= threshold
+}
+
 /// The same for one stake.
 fn log_wealth_at(outcomes: &[Outcome], stake: f64) -> f64 {
-    let mut total = 0.0;
-    for outcome in outcomes.iter().filter(|outcome| outcome.count > 0) {
-        let change = stake * outcome.value;
-        if change <= -1.0 {
-            return f64::NEG_INFINITY;
-        }
-        total += outcome.count as f64 * change.ln_1p();
+    // A stake that could lose more than everything is no bet, also while that outcome has not come: gains before it would
+    // be paid for by nobody.
+    if outcomes.iter().any(|outcome| stake * outcome.value <= -1.0) {
+        return f64::NEG_INFINITY;
     }
-    total
+    outcomes.iter().map(|outcome| outcome.count as f64 * (stake * outcome.value).ln_1p()).sum()
 }
 
 /// Outcomes still needed, at the present mix, until the wealth's logarithm reaches `threshold`; none when the mix does not
@@ -133,6 +138,10 @@ mod tests {
             ways *= (n - bad) as f64 / (bad + 1) as f64;
         }
         assert!((expected - 1.0).abs() < 1e-9, "{expected}");
+        // A grid made for a tighter member of the family wastes stakes and wins nothing by it.
+        let tighter = Stakes::for_loss(p / 10.0);
+        assert!(log_wealth(&above(0, 0, p), &tighter) < 0.0);
+        assert!(log_wealth(&above(n, 0, p), &tighter) < log_wealth(&above(n, 0, p / 10.0), &tighter));
     }
 
     #[test]

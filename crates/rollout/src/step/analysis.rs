@@ -24,6 +24,10 @@ pub(super) fn look(draft: &mut Draft<'_>) {
     });
     let memory = &mut draft.status.analysis;
     memory.since.get_or_insert(draft.now);
+    // The new life that a restart of the hands began is the one to hold the candidate to.
+    if let (true, Some(epoch)) = (draft.seen.resuming, draft.seen.candidate.ready_epoch()) {
+        memory.candidate_epoch = Some(epoch);
+    }
     tally::count(memory, &draft.plan.hypotheses, draft.seen);
     if due {
         draft.status.analysis.last_look = Some(draft.now);

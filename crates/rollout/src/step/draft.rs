@@ -10,7 +10,8 @@ use sentei_api::{
 
 use super::{conditions, weight};
 use crate::{
-    Decision, Effect, Event, Observation, Plan, Server, judge::Judgement, observation::ServerState, reasons,
+    Decision, Effect, Event, Observation, Plan, Server, hypothesis::Counter, judge::Judgement, observation::ServerState,
+    reasons, tally,
 };
 
 /// Lines kept in `status.decisions`.
@@ -22,6 +23,9 @@ pub(super) struct Draft<'a> {
     pub now: Timestamp,
     pub status: CompressedModelStatus,
     pub judgements: Vec<Judgement>,
+    /// Whether the stored status already holds where the candidate's counters started. Without it, hands that die after
+    /// giving traffic and before storing the status would leave answers that nobody counts.
+    pub counting: bool,
     /// Why the rollout does not go on, for people.
     pub waiting_for: Option<String>,
     effects: Vec<Effect>,
@@ -36,6 +40,7 @@ impl<'a> Draft<'a> {
             now,
             status: status.clone(),
             judgements: Vec::new(),
+            counting: tally::find(&status.analysis, Counter::Requests, None, Role::Candidate).is_some(),
             waiting_for: None,
             effects: Vec::new(),
             again_at_once: false,

@@ -77,12 +77,13 @@ fn unavailable(draft: &Draft<'_>) -> Option<String> {
 
 fn broken_bound(draft: &Draft<'_>, judgement: &Judgement) -> Breach {
     let result = &judgement.result;
-    let unknown = Estimate { value: f64::NAN, low: f64::NAN, high: f64::NAN, samples: result.samples };
+    let (bad, samples) = (judgement.bad as f64, result.samples.max(1) as f64);
+    let share = Estimate { value: bad / samples, low: 0.0, high: 1.0, samples: result.samples };
     Breach {
         metric: result.metric.clone(),
         slice: result.slice.clone(),
-        value: result.candidate.unwrap_or(unknown),
-        limit: result.limit.unwrap_or(f64::NAN),
+        value: result.candidate.unwrap_or(share),
+        limit: result.limit.unwrap_or_default(),
         samples: result.samples,
         bad: judgement.bad,
         ..all_or_nothing(draft, &result.metric)

@@ -50,6 +50,7 @@ pub(super) fn may_be_exposed(draft: &Draft<'_>) -> Result<(), String> {
         return Err(format!("the candidate's server {}", seen.state.describe()));
     }
     match &draft.seen.parity {
+        Parity::Passed if !draft.counting => Err("the candidate's counters".to_owned()),
         Parity::Passed => Ok(()),
         Parity::Unknown => Err("the candidate's answers on golden inputs are not compared yet".to_owned()),
         Parity::Failed(difference) => Err(format!("the candidate's answers on golden inputs differ: {difference}")),
