@@ -1,0 +1,298 @@
+//! What was saved and what it cost, from the servers' own counters; and the last thing a person reads.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use sentei_api::{
+    CompressedModelStatus, Phase,
+    evidence::{Candidate, Estimate},
+    status::{Breach, Role, Savings},
+};
+use sentei_console::{LiveAccuracy, LiveRole, LiveSummary, Look, RollbackFacts};
+use sentei_rollout::{
+    Observation,
+    observation::{Counters, Histogram, Outcomes},
+};
+use serde_json::json;
+
+use super::{
+    hands::{Hands, Watched},
+    traffic::BadAnswer,
+};
+use crate::terminal::Terminal;
+
+/// The live side of both models, kept up to date look by look.
+#[derive(Default)]
+pub struct Live {
+    baseline: LiveRole,
+    candidate: LiveRole,
+    last: Option<(u64, u64)>,
+    seen: Option<f64>,
+    baseline_size: Option<u64>,
+}
+
+impl Live {
+    /// Takes in one look.
+    pub fn look(&mut self, hands: &Hands, observation: &Observation) {
+        let counts = [Role::Baseline, Role::Candidate].map(|role| {
+            let watched = hands.watched(role);
+            let total = total(&observation.role(role).scrapes);
+            // A server that is down or restarted keeps what it showed last.
+            if let Some(live) = live_role(watched, &total) {
+                match role {
+                    Role::Baseline => self.baseline = live,
+                    Role::Candidate => self.candidate = live,
+                }
+            }
+            answered(&total.all)
+        });
+        let [baseline, candidate] = counts;
+        let (before_baseline, before_candidate) = self.last.unwrap_or_default();
+        let new = (baseline.saturating_sub(before_baseline), candidate.saturating_sub(before_candidate));
+        self.seen = (new.0 + new.1 > 0).then(|| 100.0 * new.1 as f64 / (new.0 + new.1) as f64);
+        self.last = Some((baseline, candidate));
+        self.baseline_size = self.baseline_size.or_else(|| std::fs::metadata(&hands.source.0).ok().map(|file| file.len()));
+    }
+
+    /// One line of the timeline, while there is a rollout to show.
+    pub fn line(&self, status: &CompressedModelStatus) -> Option<Look> {
+        let rolling = status.phase.is_exposed() || matches!(status.phase, Phase::Shadowing | Phase::RollingBack | Phase::RolledBack);
+        rolling.then(|| Look {
+            time: Timestamp::now(),
+            phase: status.phase,
+            step: status.current_step_index,
+            weight_desired: status.weights.candidate,
+            weight_seen: self.seen,
+            metrics: status.analysis.results.clone(),
+        })
+    }
+
+    /// What was gained so far, as people read it.
+    pub fn savings(&self, status: &CompressedModelStatus) -> Option<Savings> {
+        let selected = selected(status)?;
+        let (before, after) = (&self.baseline, &self.candidate);
+        let ratio = |before: Option<f64>, after: Option<f64>| match (before, after) {
+            (Some(before), Some(after)) if after > 0.0 => format!("{:.1}x", before / after),
+            _ => String::new(),
+        };
+        let bytes = |role: &LiveRole| role.resident_memory_bytes.map(|bytes| bytes as f64);
+        let cpu = |role: &LiveRole| role.cpu_seconds_per1k_requests;
+        Some(Savings {
+            size: ratio(self.baseline_size.map(|bytes| bytes as f64), Some(selected.cost.size as f64)),
+            latency: ratio(before.latency_p50, after.latency_p50),
+            memory: ratio(bytes(before), bytes(after)),
+            cpu_seconds_per1k_requests: match (cpu(before), cpu(after)) {
+                (Some(before), Some(after)) => format!("{before:.2} → {after:.2}"),
+                _ => String::new(),
+            },
+            drop: selected
+                .measurements
+                .iter()
+                .find(|measurement| measurement.slice.is_none() && measurement.metric.higher_is_better())
+                .map_or_else(String::new, |measurement| format!("{:+.2} pp", 100.0 * measurement.difference.value)),
+        })
+    }
+
+    /// Both models as last seen.
+    pub fn finish(self, rollback: Option<RollbackFacts>) -> LiveSummary {
+        LiveSummary { baseline: self.baseline, candidate: self.candidate, rollback }
+    }
+}
+
+fn selected(status: &CompressedModelStatus) -> Option<&Candidate> {
+    let digest = status.selected.as_ref()?;
+    status.candidates.iter().find(|candidate| candidate.digest == *digest)
+}
+
+/// All sources of one role added up.
+fn total(scrapes: &[sentei_rollout::observation::Scrape]) -> Counters {
+    let mut sum = Counters::default();
+    for scrape in scrapes {
+        add(&mut sum.all, &scrape.counters.all);
+        for (slice, outcomes) in &scrape.counters.slices {
+            add(sum.slices.entry(slice.clone()).or_default(), outcomes);
+        }
+    }
+    sum
+}
+
+fn add(sum: &mut Outcomes, more: &Outcomes) {
+    for (code, count) in &more.requests {
+        *sum.requests.entry(*code).or_default() += count;
+    }
+    sum.feedback.correct += more.feedback.correct;
+    sum.feedback.incorrect += more.feedback.incorrect;
+    sum.agreement.agree += more.agreement.agree;
+    sum.agreement.disagree += more.agreement.disagree;
+    // One server per role has durations; the other sources leave theirs empty.
+    if !more.latency.bounds.is_empty() {
+        sum.latency = more.latency.clone();
+    }
+}
+
+fn answered(outcomes: &Outcomes) -> u64 {
+    outcomes.requests.values().sum()
+}
+
+fn live_role(watched: &Watched, total: &Counters) -> Option<LiveRole> {
+    let page = watched.page.as_ref()?;
+    let (_, first) = watched.first_page.as_ref()?;
+    let requests = answered(&total.all);
+    // The candidate also works on shadow copies: they cost CPU, so they count.
+    let worked = requests + total.all.agreement.agree + total.all.agreement.disagree;
+    let cpu = page.cpu_seconds.zip(first.cpu_seconds).map(|(now, at_start)| now - at_start);
+    let shares = std::iter::once((None, &total.all)).chain(total.slices.iter().map(|(name, slice)| (Some(name), slice)));
+    Some(LiveRole {
+        requests,
+        latency_p50: quantile(&total.all.latency, 0.5),
+        latency_p99: quantile(&total.all.latency, 0.99),
+        resident_memory_bytes: page.resident_bytes.map(|bytes| bytes as u64),
+        cpu_seconds_per1k_requests: cpu.filter(|_| worked > 0).map(|cpu| 1000.0 * cpu / worked as f64),
+        accuracy: shares
+            .filter_map(|(slice, outcomes)| {
+                let samples = outcomes.feedback.correct + outcomes.feedback.incorrect;
+                let estimate = Estimate::of_share(outcomes.feedback.correct, samples)?;
+                Some(LiveAccuracy { slice: slice.cloned(), estimate })
+            })
+            .collect(),
+    })
+}
+
+/// A quantile in seconds, by linear interpolation inside its bucket; none without samples or above the last bound.
+fn quantile(histogram: &Histogram, q: f64) -> Option<f64> {
+    let total: u64 = histogram.counts.iter().sum();
+    if total == 0 {
+        return None;
+    }
+    let rank = q * total as f64;
+    let mut below = 0.0;
+    let mut low = 0.0;
+    for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
+        let count = *count as f64;
+        if count > 0.0 && below + count >= rank {
+            return Some(low + (bound - low) * (rank - below) / count);
+        }
+        below += count;
+        low = *bound;
+    }
+    None
+}
+
+/// From the first to the last bad answer of the candidate.
+pub fn rollback_facts(bad: &[BadAnswer]) -> Option<RollbackFacts> {
+    let (first, last) = (bad.first()?, bad.last()?);
+    Some(RollbackFacts {
+        first_bad: first.time,
+        last_bad: last.time,
+        bad_answers: bad.len() as u64,
+        seconds: last.time.duration_since(first.time).as_secs_f64(),
+    })
+}
+
+/// What the rollout is doing, in one line for the spinner.
+pub fn one_line(look: &Look) -> String {
+    let mut line = format!("{} · candidate at {} %", look.phase, look.weight_desired);
+    for result in look.metrics.iter().filter(|result| result.samples > 0).take(4) {
+        let value = result.candidate.map_or_else(|| "–".to_owned(), |estimate| format!("{:.3}", estimate.value));
+        let slice = result.slice.as_ref().map_or_else(String::new, |slice| format!("[{slice}]"));
+        line.push_str(&format!(" · {}{slice} {value} ({:?}, n {})", result.metric, result.verdict, result.samples));
+    }
+    line
+}
+
+/// The last thing a person reads.
+pub fn print(terminal: &Terminal, status: &CompressedModelStatus, live: &LiveSummary, report: &Path) {
+    terminal.heading("result");
+    let fields = json!({
+        "phase": status.phase,
+        "savings": status.savings,
+        "lastBreach": status.last_breach,
+        "live": live,
+        "report": report,
+    });
+    let mut lines = Vec::new();
+    lines.push(format!("  {}", status.phase));
+    if let (Some(breach), Phase::RolledBack) = (&status.last_breach, status.phase) {
+        lines.extend(why(breach));
+        if let Some(facts) = &live.rollback {
+            lines.push(format!(
+                "    {} bad answers reached clients, {:.2} s from the first to the last",
+                facts.bad_answers, facts.seconds
+            ));
+        }
+    } else if let Some(last) = status.decisions.last() {
+        lines.push(format!("    {}: {}", last.reason, last.message));
+    }
+    if let Some(savings) = &status.savings {
+        lines.push(format!(
+            "  size {} smaller · latency {} faster · memory {} smaller · CPU s per 1,000 requests {} · {}",
+            savings.size, savings.latency, savings.memory, savings.cpu_seconds_per1k_requests, savings.drop
+        ));
+    }
+    lines.extend(table(live));
+    lines.push(format!("  report: {}", report.display()));
+    terminal.event("PilotEnded", &lines.join("\n"), fields);
+}
+
+fn why(breach: &Breach) -> [String; 2] {
+    let slice = breach.slice.as_ref().map_or_else(String::new, |slice| format!(" on slice {slice}"));
+    let Estimate { value, low, high, .. } = breach.value;
+    [
+        format!("    {}{slice}: {value:.4} (95 % interval {low:.4} to {high:.4}), limit {:.4}", breach.metric, breach.limit),
+        format!(
+            "    {} bad of {} samples in {:.1} s, at weight {} % in phase {}",
+            breach.bad, breach.samples, breach.window_seconds, breach.weight, breach.phase
+        ),
+    ]
+}
+
+fn table(live: &LiveSummary) -> Vec<String> {
+    let milliseconds = |seconds: Option<f64>| seconds.map_or_else(|| "–".to_owned(), |s| format!("{:.2} ms", 1e3 * s));
+    let mut lines = vec![format!("  {:<30} {:>22} {:>22}", "", "baseline", "candidate")];
+    let mut row = |name: &str, value: &dyn Fn(&LiveRole) -> String| {
+        lines.push(format!("  {name:<30} {:>22} {:>22}", value(&live.baseline), value(&live.candidate)));
+    };
+    row("live requests", &|role| role.requests.to_string());
+    row("latency p50", &|role| milliseconds(role.latency_p50));
+    row("latency p99", &|role| milliseconds(role.latency_p99));
+    row("resident memory", &|role| {
+        role.resident_memory_bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{:.1} MB", bytes as f64 / 1e6))
+    });
+    row("CPU s per 1,000 requests", &|role| {
+        role.cpu_seconds_per1k_requests.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.2}"))
+    });
+    let slices: Vec<Option<String>> = live.baseline.accuracy.iter().map(|accuracy| accuracy.slice.clone()).collect();
+    for slice in slices {
+        let name = slice.as_ref().map_or_else(|| "accuracy".to_owned(), |slice| format!("accuracy on {slice}"));
+        row(&name, &|role| {
+            let found = role.accuracy.iter().find(|accuracy| accuracy.slice == slice);
+            found.map_or_else(|| "–".to_owned(), |accuracy| {
+                let Estimate { value, low, high, .. } = accuracy.estimate;
+                format!("{:.1} % [{:.1}, {:.1}]", 100.0 * value, 100.0 * low, 100.0 * high)
+            })
+        });
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_inside_its_bucket() {
+        let histogram = Histogram { bounds: vec![1.0, 2.0], counts: vec![50, 50, 0] };
+        assert_eq!(quantile(&histogram, 0.5), Some(1.0));
+        assert_eq!(quantile(&histogram, 0.75), Some(1.5));
+        assert_eq!(quantile(&Histogram::default(), 0.5), None);
+    }
+
+    #[test]
+    fn the_exposure_runs_from_the_first_bad_answer_to_the_last() {
+        let at = |millis| BadAnswer { time: Timestamp::from_millisecond(millis).unwrap(), error: true };
+        let facts = rollback_facts(&[at(1000), at(1250), at(1400)]).unwrap();
+        assert!((facts.seconds - 0.4).abs() < 1e-9);
+        assert_eq!(facts.bad_answers, 3);
+        assert_eq!(rollback_facts(&[]), None);
+    }
+}
