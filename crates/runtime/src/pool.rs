@@ -83,8 +83,7 @@ impl Pool {
 
     /// [`Session::run`] on an idle session; blocks this thread until there is one.
     ///
-    /// Async callers hold one of [`Self::size`] permits of their own and call this on a blocking thread, where it then
-    /// never waits for a session.
+    /// Async callers call this on [`Self::size`] threads of their own, where it then never waits for a session.
     ///
     /// # Errors
     /// As [`Session::run`].

@@ -13,6 +13,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -33,11 +34,21 @@ const ROUNDS: usize = 9;
 const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits/digits_resnet20.onnx");
 
 fn main() {
-    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let library = locate(None).expect("an ONNX Runtime");
     let runtime = Runtime::load(&library).expect("loads");
     println!("{library}; {} processors", processors());
-    tokio.block_on(measure(runtime));
+    event_loop().block_on(measure(runtime));
+}
+
+/// Runs a server on a thread and an event loop of its own, as a process would; gives its address.
+fn on_its_own<F: AsyncFnOnce(mpsc::Sender<SocketAddr>) + Send + 'static>(serve: F) -> SocketAddr {
+    let (bound, address) = mpsc::channel();
+    std::thread::spawn(move || event_loop().block_on(serve(bound)));
+    address.recv().expect("bound")
+}
+
+fn event_loop() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 fn processors() -> NonZeroUsize {
@@ -48,12 +59,16 @@ async fn measure(runtime: Arc<Runtime>) {
     let task = Task::Classification { output: None };
     let config =
         ServerConfig { task, ..ServerConfig::new(Arc::clone(&runtime), MODEL, "digits", "v1", Role::Baseline) };
-    let server = Server::bind(config).await.expect("a port");
-    let address = server.address();
-    tokio::spawn(server.run(std::future::pending()));
-    let proxy = Proxy::bind(ProxyConfig::new(address)).await.expect("ports");
-    let through_proxy = proxy.address();
-    tokio::spawn(proxy.run(std::future::pending()));
+    let address = on_its_own(async |bound| {
+        let server = Server::bind(config).await.expect("a port");
+        bound.send(server.address()).expect("awaited");
+        server.run(std::future::pending()).await.expect("serves");
+    });
+    let through_proxy = on_its_own(async move |bound| {
+        let proxy = Proxy::bind(ProxyConfig::new(address)).await.expect("ports");
+        bound.send(proxy.address()).expect("awaited");
+        proxy.run(std::future::pending()).await;
+    });
 
     let pixels: Vec<f32> = (0..784).map(|i| ((i * 37) % 255) as f32 / 127.0 - 1.0).collect();
     let json = request(&json_body(&pixels), None);

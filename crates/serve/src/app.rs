@@ -3,14 +3,13 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use axum::http::StatusCode;
 use sentei_runtime::Pool;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     config::{Fault, Limits, Role, ServerConfig},
@@ -20,6 +19,7 @@ use crate::{
     replay::ReplayCache,
     shadow::Sampler,
     token::TokenKey,
+    workers::{NotRun, Workers},
 };
 
 /// The model, once loaded.
@@ -46,16 +46,15 @@ pub(crate) struct App {
     loaded: OnceLock<Loaded>,
     /// Loaded and warm, and not stopping.
     ready: AtomicBool,
-    /// As many as there are sessions: who holds one finds an idle session.
-    permits: Semaphore,
-    waiting: AtomicUsize,
+    /// As many as there are sessions.
+    workers: Workers,
     fault: Option<Fault>,
     /// Inferences so far, for faults that come after some.
     inferences: AtomicU64,
 }
 
 impl App {
-    pub(crate) fn new(config: &ServerConfig, sampler: Sampler) -> Self {
+    pub(crate) fn new(config: &ServerConfig, sampler: Sampler, workers: Workers) -> Self {
         Self {
             model: config.model.clone(),
             version: config.version.clone(),
@@ -68,8 +67,7 @@ impl App {
             sampler,
             loaded: OnceLock::new(),
             ready: AtomicBool::new(false),
-            permits: Semaphore::new(config.sessions.get()),
-            waiting: AtomicUsize::new(0),
+            workers,
             fault: config.fault,
             inferences: AtomicU64::new(0),
             limits: config.limits.clone(),
@@ -114,18 +112,22 @@ impl App {
         }
     }
 
-    /// Waits for a session, unless too many wait already.
-    pub(crate) async fn permit(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        if let Ok(permit) = self.permits.try_acquire() {
-            return Ok(permit);
-        }
-        let overloaded = || {
-            let message = format!("{} inferences are waiting already; try again later", self.limits.waiting);
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
-        };
-        let _place = Place::take(&self.waiting, self.limits.waiting).ok_or_else(overloaded)?;
-        let stopped = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping");
-        self.permits.acquire().await.map_err(stopped)
+    /// Runs `work` on a thread that may take its time, in turn, unless too many wait already.
+    pub(crate) async fn compute<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self, &Loaded) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let app = Arc::clone(self);
+        let done = self.workers.run(move || app.loaded().and_then(|loaded| work(&app, loaded))).await;
+        done.unwrap_or_else(|not_run| {
+            Err(match not_run {
+                NotRun::Full => {
+                    let message = format!("{} inferences are waiting already; try again later", self.limits.waiting);
+                    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
+                }
+                NotRun::Abandoned => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the inference was abandoned"),
+            })
+        })
     }
 
     /// Does what the configured fault says to this inference.
@@ -146,21 +148,5 @@ impl App {
     pub(crate) fn timed_out(limit: Duration) -> Refusal {
         let message = format!("no answer within {} ms; the model is too slow or too busy", limit.as_millis());
         Refusal::new(StatusCode::GATEWAY_TIMEOUT, message)
-    }
-}
-
-/// A place in the queue, given back when dropped (the caller may go away while waiting).
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, limit: usize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < limit).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -48,15 +48,8 @@ async fn answer(app: &Arc<App>, request: Request, slice: Arc<OnceLock<Arc<str>>>
     let header = header_length(&parts.headers)?;
     let body = read_body(body, app.limits.body).await?;
     app.suffer().await?;
-    let permit = app.permit().await?;
-    let work = {
-        let app = Arc::clone(app);
-        // Reading numbers and running the model both keep a processor busy: one hop off the event loop for all of it.
-        move || app.loaded().and_then(|loaded| compute(&app, loaded, &body, header, &slice))
-    };
-    let answer = tokio::task::spawn_blocking(work).await;
-    drop(permit);
-    answer.unwrap_or_else(|_| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the inference was abandoned")))
+    // Reading numbers and running the model both keep a processor busy: one hop off the event loop for all of it.
+    app.compute(move |app, loaded| compute(app, loaded, &body, header, &slice)).await
 }
 
 fn compute(

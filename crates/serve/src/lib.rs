@@ -29,6 +29,7 @@ mod server;
 mod shadow;
 mod share;
 mod token;
+mod workers;
 
 pub use config::{Fault, Limits, Percent, PercentError, Role, ServerConfig, Task, WarmUp};
 pub use predict::TaskError;

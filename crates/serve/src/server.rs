@@ -18,6 +18,7 @@ use crate::{
     models,
     predict::{Reader, TaskError},
     shadow::{self, Pair, Sampler},
+    workers::Workers,
 };
 
 /// Why a server ended otherwise than by being told to.
@@ -66,6 +67,9 @@ pub enum ServeError {
         /// How long they were given.
         waited: Duration,
     },
+    /// The system gives no more threads.
+    #[error("cannot start the threads that run the model: {0}; use fewer sessions, or raise the limit on threads")]
+    Threads(io::Error),
     /// The load or warm-up did not come to an end of its own.
     #[error("loading the model was abandoned")]
     Abandoned,
@@ -93,7 +97,7 @@ impl Server {
     /// Takes the address, and writes it to the address file where one is asked for.
     ///
     /// # Errors
-    /// [`ServeError::Listen`], [`ServeError::AddressFile`].
+    /// [`ServeError::Listen`], [`ServeError::AddressFile`], [`ServeError::Threads`].
     pub async fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let listener = listen::bind(config.listen).await?;
         let address = listener.local_addr().map_err(|source| ListenError { address: config.listen, source })?;
@@ -102,7 +106,8 @@ impl Server {
                 .map_err(|source| ServeError::AddressFile { path: path.clone(), source })?;
         }
         let (sampler, pairs) = Sampler::new(config.limits.shadow_queue);
-        let app = Arc::new(App::new(&config, sampler));
+        let workers = Workers::start(config.sessions.get(), config.limits.waiting).map_err(ServeError::Threads)?;
+        let app = Arc::new(App::new(&config, sampler, workers));
         Ok(Self { listener, address, config, app, pairs })
     }
 

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    app::App,
+    app::{App, Loaded},
     config::{Percent, PercentError},
     error::Refusal,
     infer::{header_length, read_body, run},
@@ -158,18 +158,10 @@ async fn answer(app: &Arc<App>, request: Request) -> Result<Compared, Refusal> {
     let (parts, body) = request.into_parts();
     let header = header_length(&parts.headers)?;
     let body = read_body(body, app.limits.body).await?;
-    let permit = app.permit().await?;
-    let work = {
-        let app = Arc::clone(app);
-        move || compute(&app, &body, header)
-    };
-    let compared = tokio::task::spawn_blocking(work).await;
-    drop(permit);
-    compared.unwrap_or_else(|_| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the inference was abandoned")))
+    app.compute(move |app, loaded| compute(app, loaded, &body, header)).await
 }
 
-fn compute(app: &App, body: &[u8], header: Option<usize>) -> Result<Compared, Refusal> {
-    let loaded = app.loaded()?;
+fn compute(app: &App, loaded: &Loaded, body: &[u8], header: Option<usize>) -> Result<Compared, Refusal> {
     let unprocessable = |message: &str| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message);
     let reader = loaded.reader.as_ref().ok_or_else(|| unprocessable("this server has no task; nothing to compare"))?;
     let request = InferRequest::parse(body, header).map_err(Refusal::bad_request)?;
