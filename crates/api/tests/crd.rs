@@ -1,4 +1,6 @@
-//! The CustomResourceDefinition is what the types say, what `crds/` holds, and what an API server takes.
+//! The `CustomResourceDefinition` is what the types say, what `crds/` holds, and what an API server takes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a panic is a failed test")]
 
 use std::{fs, path::Path};
 

@@ -1,6 +1,8 @@
 //! Manifests as people write them: the good ones are taken, the bad ones refused with every fault named, and the API
 //! server's CEL says the same as the rules in Rust.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a panic is a failed test")]
+
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use sentei_api::{CompressedModel, crd, lint, rules, yaml};

@@ -1,5 +1,7 @@
 //! Lint holds whatever it is given.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a panic is a failed test")]
+
 use proptest::prelude::*;
 use sentei_api::lint;
 

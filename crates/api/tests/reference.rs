@@ -1,5 +1,7 @@
 //! `docs/manifest.md` is written from the schema, so that it cannot tell of fields that are not there.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a panic is a failed test")]
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use sentei_api::{crd, rules};
