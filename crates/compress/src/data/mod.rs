@@ -155,6 +155,7 @@ impl Dataset {
     }
 
     /// Names of the slices, in the manifest's order. Slices are numbered by it.
+    #[must_use]
     pub fn slice_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.slices.iter().map(|slice| slice.name.as_str())
     }
@@ -216,6 +217,7 @@ impl Dataset {
     }
 
     /// A part in order, at most `size` rows at a time; one at a time when the model takes no more.
+    #[must_use]
     pub fn batches(&self, part: Part, size: usize) -> impl ExactSizeIterator<Item = Batch> + '_ {
         let one = self.inputs.iter().any(|input| input.shape.first() == Some(&Some(1)));
         let size = if one { 1 } else { size.max(1) };

@@ -1,4 +1,4 @@
-//! NumPy's `.npy` format, read from bytes nobody vouches for: sizes are checked before anything is allocated.
+//! The `.npy` format of `NumPy`, read from bytes nobody vouches for: sizes are checked before anything is allocated.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use super::values::{Array, Values, select};
 
 /// Larger arrays would not fit the memory of the machines Sentei is for.
 const MAX_BYTES: u64 = 8 << 30;
-/// NumPy writes less than 200 bytes for plain arrays and itself refuses to read more than 10,000.
+/// `NumPy` writes less than 200 bytes for plain arrays and itself refuses to read more than 10,000.
 const MAX_HEADER: usize = 10_000;
 const MAX_DIMENSIONS: usize = 16;
 /// A multiple of every item size, so that no value is split over two reads.
@@ -256,7 +256,7 @@ fn numbers<const N: usize, T>(reader: &mut impl Read, count: usize, decode: fn([
     Ok(values)
 }
 
-/// NumPy saves a transposed view column by column.
+/// `NumPy` saves a transposed view column by column.
 fn to_row_major(values: &Values, shape: &[usize]) -> Values {
     let order = row_major_order(shape);
     match values {

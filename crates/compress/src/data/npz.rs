@@ -1,4 +1,4 @@
-//! NumPy's `.npz`: a zip of arrays. Only the arrays asked for are read.
+//! The `.npz` format of `NumPy`: a zip of arrays. Only the arrays asked for are read.
 
 use std::{fs::File, io::BufReader, path::Path};
 

@@ -394,14 +394,15 @@ fn pictures() -> Case {
     let case = Case::new();
     for set in ["c", "e"] {
         fs::create_dir(case.path(set)).unwrap();
-        let mut table = String::from("file,label,font\n");
+        let mut table = vec!["file,label,font".to_owned()];
         for row in 0..8_u8 {
             let shade = if set == "c" { row } else { 100 + row };
             let name = format!("{row}.{}", if row % 2 == 0 { "png" } else { "jpg" });
             image::GrayImage::from_pixel(8, 4, image::Luma([shade * 2])).save(case.path(set).join(&name)).unwrap();
-            table.push_str(&format!("{name},{:03},{}\n", row, if row < 4 { "seven" } else { "print" }));
+            let font = if row < 4 { "seven" } else { "print" };
+            table.push(format!("{name},{row:03},{font}"));
         }
-        fs::write(case.path(set).join("labels.csv"), table).unwrap();
+        fs::write(case.path(set).join("labels.csv"), table.join("\n")).unwrap();
     }
     let mut case = case.change(|data| {
         data.calibration.uri = "c".into();

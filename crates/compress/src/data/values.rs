@@ -100,6 +100,7 @@ pub(crate) trait Real: Copy {
 
 macro_rules! integers {
     ($($type:ty)+) => { $(
+        #[allow(clippy::cast_lossless, reason = "one rule for all widths, and the widest have no `From`")]
         impl Real for $type {
             fn real(self) -> f64 { self as f64 }
             fn bits(self) -> u64 { self as u64 }
@@ -155,7 +156,9 @@ pub(crate) fn reals(data: &Data, width: usize, row: usize) -> Vec<f64> {
 /// Feeds one row to a hasher.
 pub(crate) fn hash_row(data: &Data, width: usize, row: usize, hasher: &mut impl Hasher) {
     fn feed<T: Real>(values: &[T], hasher: &mut impl Hasher) {
-        values.iter().for_each(|value| value.bits().hash(hasher));
+        for value in values {
+            value.bits().hash(hasher);
+        }
     }
     each!(data, values => feed(&values[row * width..(row + 1) * width], hasher));
 }

@@ -78,17 +78,14 @@ impl Reference {
                 let expected = format!("{} values for each row, as in the dense model", self.width);
                 return Err(EvaluateError::Output { output: self.output.clone(), found: shape.to_vec(), expected });
             }
-            match self.classes {
-                Some(classes) => {
-                    for (dense, model) in dense.chunks(classes).zip(row.chunks(classes)) {
-                        total += kl(dense, model);
-                        parts += 1;
-                    }
+            if let Some(classes) = self.classes {
+                for (dense, model) in dense.chunks(classes).zip(row.chunks(classes)) {
+                    total += kl(dense, model);
+                    parts += 1;
                 }
-                None => {
-                    total += dense.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
-                    energy += dense.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
-                }
+            } else {
+                total += dense.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+                energy += dense.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
             }
             at += self.width;
             Ok(Next::Row)

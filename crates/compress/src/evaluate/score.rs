@@ -269,7 +269,7 @@ mod tests {
         let (base, cand) = (vectors(&[[1.0, 0.0], [0.0, 2.0]]), vectors(&[[3.0, 0.0], [1.0, 1.0]]));
         let scores = scores(&task, &Truth::Unneeded, &base, &cand).unwrap();
         let cosine = found(&scores, OfflineMetric::Cosine, 2);
-        assert!((cosine.candidate.value - (1.0 + 0.5_f64.sqrt()) / 2.0).abs() < 1e-9);
+        assert!((cosine.candidate.value - f64::midpoint(1.0, 0.5_f64.sqrt())).abs() < 1e-9);
         assert!((found(&scores, OfflineMetric::Agreement, 2).candidate.value - 0.5).abs() < 1e-12);
     }
 

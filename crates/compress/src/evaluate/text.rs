@@ -32,7 +32,7 @@ impl Alphabet {
         Self(property.lines().map(str::to_owned).collect())
     }
 
-    /// Fits the alphabet to a model of `classes` scores. PaddleOCR's models count a space that their list leaves out.
+    /// Fits the alphabet to a model of `classes` scores. `PaddleOCR`'s models count a space that their list leaves out.
     ///
     /// # Errors
     /// [`AlphabetError`] when the counts do not agree.
