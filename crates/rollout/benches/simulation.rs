@@ -4,7 +4,10 @@
 //! The rules on windows see what a Prometheus scraped every `scrape` seconds tells about the last `window` seconds, every
 //! `interval` seconds, and give up after more than `failures` values above the limit; Flagger acts one interval later.
 
-use std::time::{Duration, Instant};
+use std::{
+    error::Error,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
@@ -37,7 +40,7 @@ enum Rule {
     Window(WindowRule),
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let rules = [
         ("here, 1 s", Rule::Ours),
         ("Argo 10 s, 0", Rule::Window(WindowRule { interval: 10, failures: 0, scrape: 5, window: 60, late: 0 })),
@@ -45,9 +48,13 @@ fn main() {
         ("Argo 60 s, 3", Rule::Window(WindowRule { interval: 60, failures: 3, scrape: 15, window: 60, late: 0 })),
         ("Flagger 60 s, 10", Rule::Window(WindowRule { interval: 60, failures: 9, scrape: 15, window: 60, late: 60 })),
     ];
-    println!("limit {LIMIT}, {SECONDS} s, {ROLLOUTS} rollouts a cell: share rolled back, median s, mean bad answers served");
+    println!(
+        "limit {LIMIT}, {SECONDS} s, {ROLLOUTS} rollouts a cell: share rolled back, median s, mean bad answers served"
+    );
     print!("{:>6} {:>6}", "req/s", "errors");
-    rules.iter().for_each(|(name, _)| print!(" | {name:>22}"));
+    for (name, _) in &rules {
+        print!(" | {name:>22}");
+    }
     println!();
     let mut looks = 0;
     let begun = Instant::now();
@@ -63,10 +70,11 @@ fn main() {
                 for _ in 0..ROLLOUTS {
                     let traffic = traffic(rate, share, &mut rng);
                     let end = match rule {
-                        Rule::Ours => ours(&traffic, &mut looks),
+                        Rule::Ours => ours(&traffic, &mut looks)?,
                         Rule::Window(rule) => windowed(*rule, &traffic, &mut phase),
                     };
-                    bad_answers += traffic[..end.map_or(SECONDS, |end| end + 1)].iter().map(|(bad, _)| bad).sum::<u64>();
+                    bad_answers +=
+                        traffic[..end.map_or(SECONDS, |end| end + 1)].iter().map(|(bad, _)| bad).sum::<u64>();
                     ends.extend(end);
                 }
                 ends.sort_unstable();
@@ -79,7 +87,8 @@ fn main() {
     }
     let spent = begun.elapsed().as_secs_f64();
     println!("{looks} steps decided here; the whole took {spent:.1} s");
-    println!("one step: {:.1} us", one_step().as_secs_f64() * 1e6);
+    println!("one step: {:.1} us", one_step()?.as_secs_f64() * 1e6);
+    Ok(())
 }
 
 /// Bad and good answers in each second: Poisson with these means.
@@ -100,22 +109,24 @@ fn poisson(mean: f64, rng: &mut ChaCha8Rng) -> u64 {
 }
 
 /// The second after which the weight is 0.
-fn ours(traffic: &[(u64, u64)], looks: &mut usize) -> Option<usize> {
-    let mut world = Exposed::new();
+fn ours(traffic: &[(u64, u64)], looks: &mut usize) -> Result<Option<usize>, Box<dyn Error>> {
+    let mut world = Exposed::new()?;
     for (second, (bad, good)) in traffic.iter().enumerate() {
         *looks += 1;
         if world.look(*bad, *good) == 0 {
-            return Some(second);
+            return Ok(Some(second));
         }
     }
-    None
+    Ok(None)
 }
 
 fn windowed(rule: WindowRule, traffic: &[(u64, u64)], rng: &mut ChaCha8Rng) -> Option<usize> {
     let phase = rng.random_range(0..rule.scrape);
     let mut failed = 0;
     for now in (rule.interval..SECONDS).step_by(rule.interval) {
-        let Some(scraped) = now.checked_sub(phase).map(|since| since / rule.scrape * rule.scrape + phase) else { continue };
+        let Some(scraped) = now.checked_sub(phase).map(|since| since / rule.scrape * rule.scrape + phase) else {
+            continue;
+        };
         let window = &traffic[scraped.saturating_sub(rule.window)..scraped.min(SECONDS)];
         let (bad, good) = window.iter().fold((0, 0), |(bads, goods), (bad, good)| (bads + bad, goods + good));
         if bad + good > 0 && bad as f64 / (bad + good) as f64 > LIMIT {
@@ -137,7 +148,7 @@ struct Exposed {
 }
 
 impl Exposed {
-    fn new() -> Self {
+    fn new() -> Result<Self, Box<dyn Error>> {
         let spec: CompressedModelSpec = serde_json::from_value(serde_json::json!({
             "source": { "uri": "model.onnx" },
             "data": { "calibration": { "uri": "c.npz" }, "evaluation": { "uri": "e.npz" } },
@@ -146,9 +157,8 @@ impl Exposed {
                 "canary": { "steps": [{ "setWeight": 50 }, { "pause": {} }] },
                 "analysis": { "metrics": [{ "name": "errorRate", "thresholdRange": { "max": LIMIT } }] }
             }
-        }))
-        .expect("the manifest is well formed");
-        let digest: sentei_api::quantity::Digest = "a".repeat(64).parse().expect("64 digits");
+        }))?;
+        let digest: sentei_api::quantity::Digest = "a".repeat(64).parse()?;
         let mut seen = Observation { generation: 1, parity: Parity::Passed, ..Observation::default() };
         seen.compression = Compression::Done(vec![Candidate {
             digest: digest.clone(),
@@ -164,11 +174,11 @@ impl Exposed {
             role.state = ServerState::Ready { epoch: 1 };
             role.scrapes.push(Scrape::default());
         }
-        let plan = Plan::parse(&spec).expect("the manifest is sound");
-        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        let plan = Plan::parse(&spec).map_err(|errors| format!("{errors:?}"))?;
+        let now = Timestamp::from_second(1_800_000_000)?;
         let mut exposed = Self { plan, status: CompressedModelStatus::default(), seen, now };
         while exposed.look(0, 0) == 0 {}
-        exposed
+        Ok(exposed)
     }
 
     /// One second later, after these answers: the candidate's weight.
@@ -195,8 +205,8 @@ impl Exposed {
 }
 
 /// The cost of one look after a thousand others.
-fn one_step() -> Duration {
-    let mut world = Exposed::new();
+fn one_step() -> Result<Duration, Box<dyn Error>> {
+    let mut world = Exposed::new()?;
     for second in 0..1000 {
         world.look(u64::from(second % 200 == 0), 99);
     }
@@ -204,5 +214,5 @@ fn one_step() -> Duration {
     for _ in 0..1000 {
         world.look(0, 100);
     }
-    begun.elapsed() / 1000
+    Ok(begun.elapsed() / 1000)
 }

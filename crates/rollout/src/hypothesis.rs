@@ -2,10 +2,7 @@
 
 use sentei_api::{
     quantity::Bound,
-    spec::{
-        MetricSource, OnlineMetric, ThresholdRange,
-        rollout::Prometheus,
-    },
+    spec::{MetricSource, OnlineMetric, ThresholdRange, rollout::Prometheus},
 };
 
 use crate::{
@@ -277,7 +274,11 @@ fn query(metric: &OnlineMetric) -> Result<Vec<(Counter, Test)>, Refusal> {
 }
 
 /// The end of the range that means something for the metric.
-fn one_end(metric: &OnlineMetric, range: ThresholdRange, higher_is_better: bool) -> Result<(Bound, &'static str), Refusal> {
+fn one_end(
+    metric: &OnlineMetric,
+    range: ThresholdRange,
+    higher_is_better: bool,
+) -> Result<(Bound, &'static str), Refusal> {
     let name = &metric.name;
     match (range.min, range.max, higher_is_better) {
         (Some(bound), None, true) => Ok((bound, "thresholdRange.min")),

@@ -15,9 +15,9 @@ mod judge;
 pub mod observation;
 pub mod plan;
 pub mod reasons;
-pub mod statistics;
 #[cfg(test)]
 mod simulation;
+pub mod statistics;
 mod step;
 mod tally;
 

@@ -67,21 +67,19 @@ fn count_one(memory: &mut AnalysisMemory, counter: Counter, slice: Option<&str>,
     let scrapes = &seen.role(role).scrapes;
     for scrape in scrapes {
         let Some(raw) = read(counter, slice, scrape) else { continue };
-        let tally = match memory.tallies.iter().position(|tally| is(tally, counter, slice, role)) {
-            Some(index) => &mut memory.tallies[index],
-            None => {
-                memory.tallies.push(Tally {
-                    counter: counter.as_str().to_owned(),
-                    slice: slice.map(str::to_owned),
-                    role,
-                    counts: vec![0; raw.len()],
-                    seen: Vec::new(),
-                    marks: Vec::new(),
-                });
-                let last = memory.tallies.len() - 1;
-                &mut memory.tallies[last]
-            }
-        };
+        let found = memory.tallies.iter().position(|tally| is(tally, counter, slice, role));
+        let index = found.unwrap_or_else(|| {
+            memory.tallies.push(Tally {
+                counter: counter.as_str().to_owned(),
+                slice: slice.map(str::to_owned),
+                role,
+                counts: vec![0; raw.len()],
+                seen: Vec::new(),
+                marks: Vec::new(),
+            });
+            memory.tallies.len() - 1
+        });
+        let tally = &mut memory.tallies[index];
         add(tally, scrape, raw);
         if tally.seen.len() > MOST_INSTANCES {
             tally.seen.retain(|known| scrapes.iter().any(|scrape| scrape.instance == known.instance));

@@ -8,7 +8,7 @@
 //! chance that it **ever** reaches `1/α` is at most `α`. So a bound is refuted when the wealth reaches `1/α`, at any look.
 //! An average of wealths over several `λ` is again one; we average over a fixed geometric grid, so that small and large
 //! violations are both caught early (Waudby-Smith & Ramdas, *Estimating means of bounded random variables by betting*,
-//! JRSS-B 2023; time-uniformity: Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 2021). With outcomes of a few kinds the
+//! JRSS-B 2023; time-uniformity: Howard, Ramdas, `McAuliffe` & Sekhon, Ann. Stat. 2021). With outcomes of a few kinds the
 //! wealth depends on their **counts** alone: a pure function of what the servers export. See [`log_wealth`].
 //!
 //! # Two models ([`two_sample`])
@@ -26,7 +26,7 @@
 //!
 //! # Pairs
 //! Both models answered the same input: an outcome is one of four, and `v = bad_c - slope · bad_b - intercept` has a mean
-//! of at most 0 when the bound holds. No nuisance is left, and only discordant pairs carry information (McNemar 1947).
+//! of at most 0 when the bound holds. No nuisance is left, and only discordant pairs carry information (`McNemar` 1947).
 //!
 //! # Going bad late
 //! Wealth lost in a long good time would have to be won back first. So the bet is also begun anew at later looks

@@ -40,7 +40,12 @@ pub(super) fn exceeds_everywhere(
             return false;
         }
         cells.push(Cell { low: middle, rising_at_low: rising_here, ..cell });
-        cells.push(Cell { high: middle, falling_at_high: falling_here, low: cell.low, rising_at_low: cell.rising_at_low });
+        cells.push(Cell {
+            high: middle,
+            falling_at_high: falling_here,
+            low: cell.low,
+            rising_at_low: cell.rising_at_low,
+        });
     }
     true
 }

@@ -90,6 +90,9 @@ fn log_wealth_at(outcomes: &[Outcome], stake: f64) -> f64 {
     outcomes.iter().map(|outcome| outcome.count as f64 * (stake * outcome.value).ln_1p()).sum()
 }
 
+/// A forecast beyond this only says that the mix is next to the limit.
+const MOST_NEEDED: f64 = 1e6;
+
 /// Outcomes still needed, at the present mix, until the wealth's logarithm reaches `threshold`; none when the mix does not
 /// make it grow. An estimate for people, from the best single stake.
 #[must_use]
@@ -100,8 +103,8 @@ pub fn outcomes_needed(outcomes: &[Outcome], stakes: &Stakes, threshold: f64) ->
     }
     let best = stakes.iter().map(|stake| log_wealth_at(outcomes, stake)).fold(f64::NEG_INFINITY, f64::max);
     let growth = best / total as f64;
-    let whole = threshold + (stakes.count() as f64).ln();
-    (growth > 0.0).then(|| ((whole / growth).ceil() as u64).saturating_sub(total).max(1))
+    let whole = (threshold + (stakes.count() as f64).ln()) / growth;
+    (growth > 0.0 && whole < MOST_NEEDED).then(|| (whole.ceil() as u64).saturating_sub(total).max(1))
 }
 
 /// The outcomes of "the share of bad ones is at most `limit`".

@@ -1,9 +1,6 @@
 //! One look: the counters are counted into the status, every bound is judged, the absence of data is counted.
 
-use sentei_api::{
-    Phase,
-    status::Verdict,
-};
+use sentei_api::{Phase, status::Verdict};
 
 use super::{draft::Draft, weight};
 use crate::{judge, reasons, tally};
@@ -11,17 +8,17 @@ use crate::{judge, reasons, tally};
 /// Counts and judges. Counts are taken at every call; what counts looks takes one for each interval at most.
 pub(super) fn look(draft: &mut Draft<'_>) {
     let phase = draft.status.phase;
-    let judged = matches!(
-        phase,
-        Phase::Shadowing | Phase::Progressing | Phase::Paused | Phase::Promoting | Phase::Watching
-    );
+    let judged =
+        matches!(phase, Phase::Shadowing | Phase::Progressing | Phase::Paused | Phase::Promoting | Phase::Watching);
     if !judged && phase != Phase::RollingBack {
         return;
     }
     // A look that comes a little early (a timer's jitter) is one.
-    let due = draft.status.analysis.last_look.is_none_or(|last| {
-        draft.elapsed(Some(last)) >= draft.plan.interval.mul_f64(0.75)
-    });
+    let due = draft
+        .status
+        .analysis
+        .last_look
+        .is_none_or(|last| draft.elapsed(Some(last)) >= draft.plan.interval.mul_f64(0.75));
     let memory = &mut draft.status.analysis;
     memory.since.get_or_insert(draft.now);
     // The new life that a restart of the hands began is the one to hold the candidate to.

@@ -5,14 +5,10 @@ use std::time::Duration;
 use sentei_api::{Phase, spec::Step, status::Verdict};
 
 use super::{draft::Draft, promote, rollback, weight};
-use crate::{
-    hypothesis::Counter,
-    judge::Judgement,
-    reasons,
-};
+use crate::{hypothesis::Counter, judge::Judgement, reasons};
 
 /// How long a shadow step waits for a metric that is not critical.
-const SHADOW_PATIENCE: Duration = Duration::from_secs(60);
+const SHADOW_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Does the present step, and goes on when it is done.
 pub(super) fn climb(draft: &mut Draft<'_>) {
@@ -63,7 +59,7 @@ pub(super) fn complete_step(draft: &mut Draft<'_>) {
 /// Stays, says why, and gives up after the deadline. The time of a pause itself is not waiting.
 pub(super) fn hold(draft: &mut Draft<'_>, missing: String) {
     let pause = match draft.plan.steps.get(draft.status.current_step_index as usize) {
-        Some(Step::Pause(pause)) => pause.duration.map_or(Duration::ZERO, |duration| duration.get()),
+        Some(Step::Pause(pause)) => pause.duration.map_or(Duration::ZERO, sentei_api::quantity::Span::get),
         _ => Duration::ZERO,
     };
     let since = draft.status.step_since.max(draft.status.phase_since);
@@ -99,7 +95,7 @@ fn shadow_step(draft: &mut Draft<'_>, percent: u8) -> Result<(), String> {
 fn timed_pause(draft: &mut Draft<'_>, duration: Duration) -> Result<(), String> {
     let elapsed = draft.elapsed(draft.status.step_since);
     if elapsed < duration {
-        return Err(format!("the pause to end in {} s", (duration - elapsed).as_secs_f64().ceil()));
+        return Err(format!("the pause to end in {} s", duration.saturating_sub(elapsed).as_secs_f64().ceil()));
     }
     let verdict = may_go_on(draft);
     if let Err(missing) = &verdict {
@@ -123,9 +119,7 @@ pub(super) fn may_go_on(draft: &Draft<'_>) -> Result<(), String> {
 fn is_settled(judgement: &Judgement) -> bool {
     match judgement.result.verdict {
         Verdict::Pass => true,
-        Verdict::Inconclusive => {
-            judgement.min_samples > 0 && judgement.result.samples >= judgement.min_samples
-        }
+        Verdict::Inconclusive => judgement.min_samples > 0 && judgement.result.samples >= judgement.min_samples,
         Verdict::NoData | Verdict::Breach => false,
     }
 }

@@ -125,7 +125,7 @@ fn approved(draft: &mut Draft<'_>) {
         (false, true) => (Truth::False, reasons::APPROVAL_REQUIRED),
         (false, false) => (Truth::Unknown, reasons::PROGRESSING),
     };
-    let message = draft.status.selected.as_ref().map_or_else(String::new, |digest| digest.to_string());
+    let message = draft.status.selected.as_ref().map_or_else(String::new, ToString::to_string);
     set(draft, "Approved", truth, reason, message);
 }
 

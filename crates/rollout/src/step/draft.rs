@@ -10,8 +10,8 @@ use sentei_api::{
 
 use super::{conditions, weight};
 use crate::{
-    Decision, Effect, Event, Observation, Plan, Server, hypothesis::Counter, judge::Judgement, observation::ServerState,
-    reasons, tally,
+    Decision, Effect, Event, Observation, Plan, Server, hypothesis::Counter, judge::Judgement,
+    observation::ServerState, reasons, tally,
 };
 
 /// Lines kept in `status.decisions`.
@@ -86,9 +86,7 @@ impl<'a> Draft<'a> {
     /// [`Self::note`] unless it is what the log's last line says of this step already.
     pub fn note_once(&mut self, reason: &'static str, message: String) {
         let said = self.status.decisions.last().is_some_and(|last| {
-            last.reason == reason
-                && last.phase == self.status.phase
-                && last.step == self.status.current_step_index
+            last.reason == reason && last.phase == self.status.phase && last.step == self.status.current_step_index
         });
         if !said {
             self.record(reason, message, false);

@@ -37,13 +37,12 @@ pub(super) fn watching(draft: &mut Draft<'_>) {
     let window = draft.plan.rollback_window;
     let elapsed = draft.elapsed(draft.status.phase_since);
     if elapsed < window {
-        draft.waiting_for = Some(format!("the rollback window to end in {} s", (window - elapsed).as_secs()));
+        draft.waiting_for =
+            Some(format!("the rollback window to end in {} s", window.saturating_sub(elapsed).as_secs()));
         return;
     }
-    let silent = draft
-        .judgements
-        .iter()
-        .find(|judgement| judgement.critical && judgement.result.verdict == Verdict::NoData);
+    let silent =
+        draft.judgements.iter().find(|judgement| judgement.critical && judgement.result.verdict == Verdict::NoData);
     if let Some(judgement) = silent {
         draft.waiting_for = Some(format!("{} has no data", judgement.result.metric));
         return;

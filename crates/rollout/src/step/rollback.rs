@@ -8,7 +8,7 @@ use super::{conditions, draft::Draft, weight};
 use crate::reasons;
 
 /// How long the counters may take to show that the candidate gets nothing any more.
-const VERIFICATION_DEADLINE: Duration = Duration::from_secs(60);
+const VERIFICATION_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Takes the candidate's traffic away, first of all; then says why.
 pub(super) fn begin(draft: &mut Draft<'_>, cause: &'static str, message: String, breach: Option<Breach>) {

@@ -11,10 +11,8 @@ use crate::reasons;
 /// Adopts the spec; whether that took the whole step. A changed rollout keeps the candidates, a changed `suspend` changes
 /// nothing but itself, anything else starts from the beginning.
 pub(super) fn start_over_if_changed(draft: &mut Draft<'_>) -> bool {
-    let wanted = ObservedSpec {
-        compression: draft.plan.compression_key.clone(),
-        rollout: draft.plan.rollout_key.clone(),
-    };
+    let wanted =
+        ObservedSpec { compression: draft.plan.compression_key.clone(), rollout: draft.plan.rollout_key.clone() };
     let status = &mut draft.status;
     if status.observed_spec == wanted {
         status.observed_generation = Some(draft.seen.generation);

@@ -1,6 +1,9 @@
 //! The candidate's share of live traffic: taken away here, given here, and seen to have arrived here.
 
-use sentei_api::{Phase, status::{Role, TrafficMemory, Weights}};
+use sentei_api::{
+    Phase,
+    status::{Role, TrafficMemory, Weights},
+};
 
 use super::draft::Draft;
 use crate::{Effect, observation::Parity, reasons, tally};
@@ -61,9 +64,8 @@ pub(super) fn may_be_exposed(draft: &Draft<'_>) -> Result<(), String> {
 pub(super) fn ask(draft: &mut Draft<'_>) {
     let wanted = draft.status.weights.candidate;
     // Servers that went down together with the hands come back one by one; until then users are sent to the baseline.
-    let coming_back = draft.seen.resuming
-        && draft.status.phase != Phase::Succeeded
-        && draft.seen.candidate.ready_epoch().is_none();
+    let coming_back =
+        draft.seen.resuming && draft.status.phase != Phase::Succeeded && draft.seen.candidate.ready_epoch().is_none();
     let candidate = if coming_back { 0 } else { wanted };
     if draft.seen.weight != Some(candidate) {
         draft.ask(Effect::SetWeight { candidate });

@@ -22,8 +22,8 @@ use super::world::{World, carry_out, spec};
 
 /// Looks are a second apart; time stops here.
 const TICKS: u32 = 2;
-/// Failures that are a proof by themselves, and successes that are one.
-const BAD: u64 = 12;
+/// Answers in a second: failures that are a proof whatever successes came before, and successes that are one.
+const BAD: u64 = 300;
 const GOOD: u64 = 600;
 
 struct Rollout {
@@ -151,10 +151,8 @@ impl Hash for State {
 
 /// What must hold of every single decision.
 fn broken_promise(before: &State, decision: &sentei_rollout::Decision) -> Option<&'static str> {
-    let raised = decision
-        .effects
-        .iter()
-        .any(|effect| matches!(effect, Effect::SetWeight { candidate } if *candidate > 0));
+    let raised =
+        decision.effects.iter().any(|effect| matches!(effect, Effect::SetWeight { candidate } if *candidate > 0));
     let world = &before.world;
     let after = &decision.status;
     let ready = matches!(world.candidate.state, ServerState::Ready { .. }) && world.parity == Parity::Passed;
@@ -338,4 +336,4 @@ fn start(world: &World) -> State {
 
 /// Actions in a row, from just before the first exposure and from the middle of the rollout: enough for a promotion and
 /// for a breach with its rollback, with room for accidents.
-const DEPTH: usize = 9;
+const DEPTH: usize = 10;

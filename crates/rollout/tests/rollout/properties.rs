@@ -7,7 +7,10 @@ use sentei_api::{Phase, spec::ApprovalMode, status::Role};
 use sentei_rollout::{
     Effect, Plan,
     observation::{Parity, Request, ServerState, Verb},
-    statistics::{Line, Sample, log_wealth, two_sample, wealth::{Outcome, Stakes}},
+    statistics::{
+        Line, Sample, log_wealth, two_sample,
+        wealth::{Outcome, Stakes},
+    },
     step,
 };
 
@@ -48,7 +51,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         Just(Verb::Retry),
         Just(Verb::Rollback),
     ];
-    let parity = prop_oneof![3 => Just(Parity::Passed), 1 => Just(Parity::Unknown), 1 => Just(Parity::Failed("x".into()))];
+    let parity =
+        prop_oneof![3 => Just(Parity::Passed), 1 => Just(Parity::Unknown), 1 => Just(Parity::Failed("x".into()))];
     prop_oneof![
         8 => (0_u64..3000, prop_oneof![3 => Just(0.0), 1 => Just(0.01), 1 => Just(1.0)])
             .prop_map(|(requests, failing)| Happening::Serve { requests, failing }),
