@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::{
     ElementType, Model, Tensor,
     attributes::{self, Attribute},
-    graph::{Circle, Graph, label, named},
+    graph::{Circle, Graph, named},
     linear::{LinearOp, Site},
     proto::{
         GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
@@ -151,10 +151,4 @@ pub fn ensure_bias(model: &mut Model, site: &Site) -> String {
         inputs.push(name.clone());
     }
     name
-}
-
-/// The label a node has, by index; see [`label`].
-#[must_use]
-pub fn label_of(model: &Model, index: usize) -> String {
-    model.graph().node.get(index).map_or_else(String::new, |node| label(node, index))
 }

@@ -107,12 +107,6 @@ impl Site {
     pub fn in_units(&self) -> usize {
         self.weight_shape[self.in_axis()]
     }
-
-    /// Which axis of the activations made counts output units, from the front; `None` means the last.
-    #[must_use]
-    pub fn channel_axis(&self) -> Option<usize> {
-        matches!(self.op, LinearOp::Conv(_)).then_some(1)
-    }
 }
 
 /// Every `Conv`, `Gemm` and `MatMul` whose weight is a constant of known shape, in topological order. A product whose

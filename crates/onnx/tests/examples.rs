@@ -1,14 +1,18 @@
 //! The example models: every group is found, and every cut is exact in the real runtime.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
+
 mod support;
 
 use sentei_onnx::{
     Model, check, cost,
-    coupling::{Coupling, analyse},
+    coupling::{Coupling, Group, analyse},
     linear::linear_sites,
     normal::{fold_static_shapes, normalise},
+    surgery::keep_units,
 };
-use support::{difference, example, feeds, measure, run, worst_cut};
+use sentei_runtime::Level;
+use support::{difference, example, feeds, measure, run, run_at, worst_cut};
 
 fn prepared(name: &str) -> (Model, Coupling) {
     let model = Model::load(&example(name)).expect("an example model");
@@ -90,6 +94,21 @@ fn removing_units_is_exact_in_every_example() {
 }
 
 #[test]
+fn a_cut_model_computes_the_same_at_every_level_of_optimisation() {
+    for name in MODELS {
+        let (model, coupling) = prepared(name);
+        let half = |group: &Group| (group.name.clone(), (0..group.units.div_ceil(2)).collect());
+        let cut = keep_units(&model, &coupling, &coupling.groups.iter().map(half).collect()).unwrap();
+        let feeds = feeds(&cut, 3, 5);
+        let plain = run(&cut, &feeds);
+        for level in [Level::Basic, Level::Extended, Level::All] {
+            let apart = difference(&plain, &run_at(level, &cut, &feeds));
+            assert!(apart < 1e-4, "{name} at {level:?}: {apart:e}");
+        }
+    }
+}
+
+#[test]
 fn costs_are_those_of_the_architecture() {
     let (model, _) = prepared("digits/digits_resnet20.onnx");
     let macs: u64 = cost::macs(&model, &measure(&model)).iter().map(|cost| cost.macs).sum();
@@ -107,6 +126,6 @@ fn a_sub_model_computes_the_same_tensor() {
     assert!(small.graph().initializer.len() < part.graph().initializer.len());
     let feeds = feeds(&model, 2, 3);
     let (both, one) = (run(&part, &feeds), run(&small, &feeds));
-    assert_eq!(difference(&both[..1], &one), 0.0);
+    assert_eq!(both[..1], one);
     assert!(model.with_outputs(&["nothing"]).unwrap_err().to_string().contains("computes no tensor `nothing`"));
 }

@@ -1,5 +1,7 @@
 //! Model files: what comes in goes out, and what is refused is refused with a reason and a remedy.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on says why")]
+
 mod support;
 
 use std::{fs, path::Path};
@@ -178,7 +180,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn mutated_files_never_panic(edits in prop::collection::vec((0_usize..635_123, any::<u8>()), 1..40), cut in 0_usize..4) {
+    fn mutated_files_never_panic(edits in prop::collection::vec((0_usize..635_123, any::<u8>()), 1..5), cut in 0_usize..4) {
         let mut bytes = fs::read(example("wrist/wrist_transformer.onnx")).unwrap();
         // The graph's structure is in the first kilobytes; weights fill the rest.
         for (i, (at, byte)) in edits.iter().enumerate() {

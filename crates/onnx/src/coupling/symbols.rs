@@ -130,12 +130,15 @@ impl Symbols {
         sum
     }
 
+    /// What a symbol is made of by now. The answer replaces the steps that led to it, so chains stay short.
     fn parts(&mut self, symbol: Symbol) -> Vec<Segment> {
-        match self.entries[symbol].meaning.clone() {
-            Meaning::Leaf => vec![vec![symbol]],
+        let parts = match self.entries[symbol].meaning.clone() {
+            Meaning::Leaf => return vec![vec![symbol]],
             Meaning::Same(other) => self.parts(other),
             Meaning::Parts(parts) => parts.iter().flat_map(|part| self.expand(part)).collect(),
-        }
+        };
+        self.entries[symbol].meaning = Meaning::Parts(parts.clone());
+        parts
     }
 
     /// Gives up on a segment: all it is made of stays, and one frozen symbol stands for it.
@@ -165,14 +168,15 @@ impl Symbols {
     }
 
     fn step(&mut self, left: &Axis, right: &Axis) -> Step {
-        let Some((a, b)) = left.0.iter().zip(&right.0).find(|(a, b)| a != b) else {
+        let Some(at) = left.0.iter().zip(&right.0).position(|(a, b)| a != b) else {
             return if left.0.len() == right.0.len() { Step::Done } else { Step::Differ };
         };
+        let (a, b) = (&left.0[at], &right.0[at]);
         match (self.segment_length(a), self.segment_length(b), a.as_slice(), b.as_slice()) {
             (None, None, &[x], &[y]) => self.join(x, y),
             (Some(m), Some(n), ..) if m == n => self.step_product(a, b),
-            (Some(m), Some(n), &[x], _) if m > n => self.part(x, n),
-            (Some(m), Some(n), _, &[y]) if n > m => self.part(y, m),
+            (Some(m), Some(n), &[x], _) if m > n => self.part(x, m, &right.0[at..]),
+            (Some(m), Some(n), _, &[y]) if n > m => self.part(y, n, &left.0[at..]),
             _ => Step::Differ,
         }
     }
@@ -212,13 +216,23 @@ impl Symbols {
         Step::Again
     }
 
-    /// Refines a leaf into a first part and the rest.
-    fn part(&mut self, symbol: Symbol, first: usize) -> Step {
-        let rest = self.symbol_length(symbol).unwrap_or(0) - first;
+    /// Refines a leaf into parts as long as those it meets, and what is left.
+    fn part(&mut self, symbol: Symbol, length: usize, against: &[Segment]) -> Step {
         let frozen = self.entries[symbol].frozen.clone();
+        let mut left = length;
+        let mut lengths = Vec::new();
+        for met in against.iter().map_while(|segment| self.segment_length(segment)) {
+            let part = met.min(left);
+            lengths.push(part);
+            left -= part;
+            if left == 0 {
+                break;
+            }
+        }
+        lengths.extend(Some(left).filter(|&left| left > 0));
         let mut segment =
             |length| if length == 1 { vec![] } else { vec![self.leaf(Dim::Static(length), frozen.clone())] };
-        let parts = vec![segment(first), segment(rest)];
+        let parts = lengths.into_iter().map(&mut segment).collect();
         self.entries[symbol].meaning = Meaning::Parts(parts);
         Step::Again
     }
@@ -286,5 +300,17 @@ mod tests {
         let resolved = symbols.resolve(&product);
         assert_eq!(symbols.length(&resolved), Some(16));
         assert!(symbols.frozen(parts.0[0][0]).is_some_and(|reason| reason.contains("interleaved")));
+    }
+
+    #[test]
+    fn an_axis_taken_apart_slice_by_slice_stays_within_the_stack() {
+        const LENGTH: usize = 1000;
+        let mut symbols = Symbols::default();
+        let whole = fresh(&mut symbols, LENGTH);
+        for at in 1..LENGTH - 1 {
+            let parts = fresh(&mut symbols, at).then(Axis::one()).then(fresh(&mut symbols, LENGTH - at - 1));
+            symbols.unify(&whole, &parts, "unequal");
+        }
+        assert_eq!(symbols.resolve(&whole).0.len(), LENGTH);
     }
 }

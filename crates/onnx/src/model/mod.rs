@@ -108,11 +108,6 @@ impl Model {
             .map(crate::proto::StringStringEntryProto::value)
     }
 
-    /// All metadata properties, in file order.
-    pub fn metadata_entries(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.proto.metadata_props.iter().map(|entry| (entry.key(), entry.value()))
-    }
-
     /// Sets a metadata property.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         let entries = &mut self.proto.metadata_props;

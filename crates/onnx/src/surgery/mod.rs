@@ -114,7 +114,9 @@ fn symbols(
             });
         };
         let wrong = |why: String| SurgeryError::Units { name: name.clone(), last: group.units - 1, why };
-        if let Some([first, second]) = units.array_windows().find(|[first, second]| first >= second) {
+        if let Some((first, second)) =
+            units.iter().zip(&units[1.min(units.len())..]).find(|(first, second)| first >= second)
+        {
             return Err(wrong(format!("{first} comes before {second}")));
         }
         match units.last() {
