@@ -123,7 +123,7 @@ fn false_rollbacks(hypothesis: &Hypothesis, truth: Truth, seed: u64) -> usize {
 }
 
 /// A look a second, for as long as 20 minutes at low rates.
-const TRAFFIC: [(u64, u64); 3] = [(1, 1200), (10, 600), (100, 200)];
+const TRAFFIC: [(u64, u64); 3] = [(1, 1200), (10, 300), (100, 100)];
 
 #[test]
 fn candidates_within_their_error_limit_are_rolled_back_no_more_often_than_promised() {

@@ -336,4 +336,4 @@ fn start(world: &World) -> State {
 
 /// Actions in a row, from just before the first exposure and from the middle of the rollout: enough for a promotion and
 /// for a breach with its rollback, with room for accidents.
-const DEPTH: usize = 10;
+const DEPTH: usize = 11;
