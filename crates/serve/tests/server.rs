@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, os::unix::process::ExitStatusExt, time::Duration};
 
 use reqwest::Client;
 use sentei_serve::{Fault, Limits, Role, Server, ServerConfig, Task, WarmUp, run};
@@ -258,6 +258,24 @@ async fn faults_slow_and_fail_as_told_and_are_counted() {
     let server = start(ServerConfig { fault, ..config(Role::Candidate) }).await;
     server.infer(&request(1)).await;
     assert!(server.count("sentei_request_duration_seconds_sum", &[]).await >= 0.08);
+}
+
+#[tokio::test]
+async fn a_crash_takes_the_whole_process_when_told() {
+    const CHILD: &str = "SENTEI_TEST_CRASH";
+    if std::env::var_os(CHILD).is_some() {
+        let server = start(ServerConfig { fault: Some(Fault::Crash { after: 1 }), ..config(Role::Candidate) }).await;
+        assert_eq!(server.infer(&request(1)).await.0, 200);
+        server.infer(&request(1)).await;
+        unreachable!("the second inference ends the process");
+    }
+    let this = std::env::current_exe().expect("known");
+    let child = std::process::Command::new(this)
+        .args(["--exact", "a_crash_takes_the_whole_process_when_told"])
+        .env(CHILD, "1")
+        .output()
+        .expect("runs");
+    assert_eq!(child.status.signal(), Some(6), "aborted: {}", String::from_utf8_lossy(&child.stdout));
 }
 
 #[tokio::test]
