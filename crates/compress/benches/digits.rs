@@ -3,15 +3,16 @@
 //!
 //! `cargo bench -p sentei-compress --bench digits -- 2 4.4` prunes in one go to each ratio; `2/1.25` in steps of 1.25x.
 
-use std::{collections::BTreeSet, path::Path, time::Instant};
+use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicBool, time::Instant};
 
 use sentei_api::spec::{Data, DataSource, Importance, Preprocess, Refit};
 use sentei_compress::{
+    cuts::Kept,
     data::{Dataset, Input, Part},
     moments::{Rows, Sampling},
     search::{Measure, answers_of},
     shapes,
-    stages::{Pruner, Settings, calibration_rows},
+    stages::{Ground, Pruner, Settings, calibration_rows},
 };
 use sentei_onnx::{Model, cost};
 use sentei_runtime::{Dtype, Runtime, locate};
@@ -28,7 +29,11 @@ fn main() {
     let labelled = Labelled::new(&data);
     let base = macs(&runtime, &model, &calibration);
     let parameters = cost::parameters(&model);
-    println!("dense: {:.2} M MACs, {parameters} parameters, {:.2} %", base / 1e6, 100.0 * labelled.accuracy(&runtime, &model));
+    println!(
+        "dense: {:.2} M MACs, {parameters} parameters, {:.2} %",
+        base / 1e6,
+        100.0 * labelled.accuracy(&runtime, &model)
+    );
     for ratio in ratios {
         let (cpu, wall) = (cpu_seconds(), Instant::now());
         let (goal, step) = ratio.split_once('/').unwrap_or((&ratio, "1000"));
@@ -38,34 +43,36 @@ fn main() {
             refit: Refit::ResidualAware,
             sampling: Sampling { rows_per_column: 16, least: 16384, seed: 0 },
         };
-        let mut pruner = Pruner::new(&runtime, &model, &calibration, 256, "logits", true, settings).expect("runs");
-        let mut state = pruner.start();
+        let ground = Ground::new(&runtime, model.clone(), &calibration, 256, "logits", true).expect("runs");
+        let never = AtomicBool::new(false);
+        let mut pruner = Pruner::new(&ground, settings, &never);
+        let (mut pruned, mut kept) = (model.clone(), Kept::new());
         loop {
-            let now = macs(&runtime, &state.model, &calibration);
+            let now = macs(&runtime, &pruned, &calibration);
             if now <= base / goal {
                 break;
             }
             let target = (now / step).max(base / goal);
-            let ticket = pruner.propose(&state, Measure::Macs, target / now, &BTreeSet::new()).expect("runs");
+            let ticket = pruner.propose(&kept, Measure::Macs, target / now, &BTreeSet::new()).expect("runs");
             let Some(ticket) = ticket else { break };
             let asked = cpu_seconds();
-            state.model = pruner.apply(&ticket.kept).expect("applies");
-            state.kept = ticket.kept;
+            pruned = pruner.apply(&ticket.kept).expect("applies");
+            kept = ticket.kept;
             println!(
                 "  {:.2}x: predicted {:.4}, measured {:.4}, refit {:.1} s of {:.1} s {:?}",
-                base / macs(&runtime, &state.model, &calibration),
+                base / macs(&runtime, &pruned, &calibration),
                 ticket.predicted,
-                pruner.divergence(&state.model).expect("runs"),
+                ground.divergence(&pruned).expect("runs"),
                 cpu_seconds() - asked,
                 cpu_seconds() - cpu,
-                state.kept.values().map(Vec::len).collect::<Vec<_>>(),
+                kept.values().map(Vec::len).collect::<Vec<_>>(),
             );
         }
         println!(
             "{ratio}: {:.2}x MACs, {:.2}x parameters, {:.2} %, {:.1} CPU-s, {:.1} s, {} MB peak",
-            base / macs(&runtime, &state.model, &calibration),
-            parameters as f64 / cost::parameters(&state.model) as f64,
-            100.0 * labelled.accuracy(&runtime, &state.model),
+            base / macs(&runtime, &pruned, &calibration),
+            parameters as f64 / cost::parameters(&pruned) as f64,
+            100.0 * labelled.accuracy(&runtime, &pruned),
             cpu_seconds() - cpu,
             wall.elapsed().as_secs_f64(),
             peak_megabytes(),
@@ -103,7 +110,9 @@ impl Labelled {
         let mut pixels = Vec::new();
         for part in [Part::Verification, Part::Report] {
             let rows: Vec<usize> = (0..data.len(part)).collect();
-            labels.extend(rows.iter().map(|&row| data.label(part, row).expect("labelled").parse::<usize>().expect("0-9")));
+            labels.extend(
+                rows.iter().map(|&row| data.label(part, row).expect("labelled").parse::<usize>().expect("0-9")),
+            );
             let batch = data.batch(part, &rows);
             pixels.extend_from_slice(batch.inputs[0].1.values::<f32>().expect("floats"));
         }

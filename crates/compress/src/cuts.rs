@@ -9,17 +9,6 @@ use crate::{moments::Layer, refit::Remains};
 /// For each group that was cut, its remaining units by their index in the uncompressed model, ascending.
 pub type Kept = BTreeMap<String, Vec<usize>>;
 
-/// The cut `next`, whose indices count the units that `now` leaves, in terms of the uncompressed model.
-#[must_use]
-pub fn compose(now: &Kept, next: &Kept) -> Kept {
-    let mut all = now.clone();
-    for (group, units) in next {
-        let original = |&unit: &usize| now.get(group).map_or(unit, |now| now[unit]);
-        all.insert(group.clone(), units.iter().map(original).collect());
-    }
-    all
-}
-
 /// The indices left on an axis of a weight.
 #[must_use]
 pub fn kept_along(coupling: &Coupling, kept: &Kept, initializer: &str, axis: usize, length: usize) -> Vec<usize> {

@@ -29,7 +29,7 @@ fn run(runtime: &Runtime, model: &Model, rows: &Rows) -> Result<BTreeMap<String,
     let mut shapes: BTreeMap<String, Vec<usize>> =
         rows.inputs.iter().map(|(name, tensor)| (name.clone(), tensor.shape().to_vec())).collect();
     Stream::new(runtime, model, Some(&names), rows)?.each(|_, tensors| {
-        let found = names.iter().zip(tensors);
+        let found = names.iter().zip(&tensors);
         shapes.extend(found.map(|(name, tensor)| ((*name).to_owned(), tensor.shape().to_vec())));
         Ok(())
     })?;

@@ -31,11 +31,11 @@ const RIDGE: f64 = 1e-6;
 pub fn reconstruction(gram: &ChannelGram, kept: &[usize], removed: &[usize]) -> Vec<Reconstruction> {
     let mean = kept.iter().map(|&unit| gram.all[(unit, unit)]).sum::<f64>() / kept.len().max(1) as f64;
     let ridge = (RIDGE * mean).max(f64::MIN_POSITIVE.sqrt());
-    let among = Mat::from_fn(kept.len(), kept.len(), |i, j| {
-        gram.all[(kept[i], kept[j])] + if i == j { ridge } else { 0.0 }
-    });
+    let among =
+        Mat::from_fn(kept.len(), kept.len(), |i, j| gram.all[(kept[i], kept[j])] + if i == j { ridge } else { 0.0 });
     let with = Mat::from_fn(kept.len(), removed.len(), |i, j| gram.all[(kept[i], removed[j])]);
-    let coefficients = among.llt(Side::Lower).map_or_else(|_| Mat::zeros(kept.len(), removed.len()), |f| f.solve(&with));
+    let coefficients =
+        among.llt(Side::Lower).map_or_else(|_| Mat::zeros(kept.len(), removed.len()), |f| f.solve(&with));
     let explain = |(index, &unit): (usize, &usize)| {
         let coefficient = |i: usize| coefficients[(i, index)];
         let share = |gram: &Mat<f64>| {

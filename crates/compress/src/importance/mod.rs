@@ -42,7 +42,8 @@ fn output_energy(consumer: &Consumer<'_>) -> f64 {
 fn trace_of_form(weights: MatRef<'_, f64>, form: MatRef<'_, f64>) -> f64 {
     let product = weights * form;
     let rows = 0..weights.nrows();
-    rows.map(|row| (0..weights.ncols()).map(|column| product[(row, column)] * weights[(row, column)]).sum::<f64>()).sum()
+    rows.map(|row| (0..weights.ncols()).map(|column| product[(row, column)] * weights[(row, column)]).sum::<f64>())
+        .sum()
 }
 
 #[cfg(test)]

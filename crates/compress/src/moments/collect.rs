@@ -1,6 +1,6 @@
 //! From batches of activations to sums: what a layer reads, what it should answer, and both together.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, collections::BTreeSet, ops::Range};
 
 use faer::Mat;
 use sentei_onnx::Model;
@@ -9,11 +9,13 @@ use sentei_runtime::{Runtime, Tensor};
 use super::{
     layer::Layer,
     patches::{Place, View, sampled_positions},
-    stream::{Rows, Stream, StreamError, reals},
+    stream::{Known, Rows, Stream, StreamError, reals},
     sums::{Block, Sums},
 };
 use crate::importance::ChannelGram;
 
+/// Floats waiting in the blocks of one layer at most.
+const BLOCK_VALUES: usize = 4 << 20;
 /// Every so many rows of data one is held out to choose the ridge on.
 const HOLD_OUT: usize = 5;
 /// Above this many units a group's slices are not explained one by one: their moments would not fit.
@@ -46,7 +48,8 @@ impl Sampling {
     fn positions(&self, layer: &Layer, positions: usize, samples: usize, sample: usize) -> Vec<usize> {
         // FNV-1a of the layer's output, which keeps its name when the model is pruned.
         let name = layer.site.output.bytes();
-        let hash = name.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        let hash =
+            name.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         sampled_positions(positions, self.wanted(layer, samples), self.seed ^ hash, sample)
     }
 }
@@ -93,7 +96,7 @@ pub fn input_moments(
     }
     Stream::new(runtime, model, Some(&names), rows)?.each(|range, tensors| {
         for (layer, gatherer) in layers.iter().zip(&mut gatherers) {
-            let tensor = named(&names, tensors, &layer.site.input);
+            let tensor = named(&names, &tensors, &layer.site.input);
             gatherer.add(layer, tensor, range.clone(), rows, sampling)?;
         }
         Ok(())
@@ -111,7 +114,9 @@ struct Gatherer {
 
 impl Gatherer {
     fn new(layer: &Layer, rows: &Rows) -> Self {
-        let pair = |columns: usize| (Block::new(columns, 0), Sums::new(columns, 0));
+        let groups = layer.reach.groups();
+        let capacity = BLOCK_VALUES / (groups * (layer.columns() + 1)).max(1);
+        let pair = |columns: usize| (Block::new(columns, 0).holding(capacity), Sums::new(columns, 0));
         let units = layer.site.in_units();
         let slices = if units > SLICE_UNITS { 0 } else { rows.slices.len() };
         let grams = if layer.reach.groups() == 1 { 1 + slices } else { 0 };
@@ -185,16 +190,14 @@ pub fn sample_targets(
     sampling: Sampling,
 ) -> Result<Vec<Targets>, StreamError> {
     let names = distinct(wanted.iter().map(|(tensor, _)| *tensor));
-    let mut found: Vec<Targets> = wanted
-        .iter()
-        .map(|(_, layer)| Targets { values: Vec::new(), width: layer.site.out_units() })
-        .collect();
+    let mut found: Vec<Targets> =
+        wanted.iter().map(|(_, layer)| Targets { values: Vec::new(), width: layer.site.out_units() }).collect();
     if wanted.is_empty() {
         return Ok(found);
     }
     Stream::new(runtime, model, Some(&names), rows)?.each(|range, tensors| {
         for ((name, layer), targets) in wanted.iter().zip(&mut found) {
-            let tensor = named(&names, tensors, name);
+            let tensor = named(&names, &tensors, name);
             let values = layout(layer, name, tensor, targets.width)?;
             let view = View { values: &values, shape: tensor.shape() };
             let positions = layer.reach.output_positions(tensor.shape(), range.len());
@@ -225,7 +228,8 @@ pub struct Goal<'a> {
 }
 
 /// Moments of what `layer` reads in `model` with where it should arrive, for each channel group: on the rows to fit, and
-/// on those held out.
+/// on those held out. Starts from what is known of the model's activations, and adds what it had to compute while all of
+/// it takes at most `room` bytes.
 ///
 /// # Errors
 /// As [`input_moments`].
@@ -236,19 +240,22 @@ pub fn cross_moments(
     goal: Goal<'_>,
     rows: &Rows,
     sampling: Sampling,
+    (known, room): (&mut Known, usize),
 ) -> Result<Vec<[Sums; 2]>, StreamError> {
     let names = distinct(std::iter::once(layer.site.input.as_str()).chain(goal.less));
     let (columns, outputs) = (layer.columns(), layer.outputs());
-    let pair = || (Block::new(columns, outputs), Sums::new(columns, outputs));
+    let capacity = BLOCK_VALUES / (layer.reach.groups() * (columns + outputs + 1)).max(1);
+    let pair = || (Block::new(columns, outputs).holding(capacity), Sums::new(columns, outputs));
     let mut parts: Vec<[(Block, Sums); 2]> = (0..layer.reach.groups()).map(|_| [pair(), pair()]).collect();
     let mut dense = goal.targets.values.chunks_exact(goal.targets.width.max(1));
-    Stream::new(runtime, model, Some(&names), rows)?.each(|range, tensors| {
-        let tensor = named(&names, tensors, &layer.site.input);
+    let mut computed: Vec<Vec<Tensor>> = vec![Vec::new(); names.len()];
+    let start: BTreeSet<String> = known.names().map(str::to_owned).collect();
+    Stream::from_known(runtime, model, &names, rows, known, &start)?.each(|range, tensors| {
+        let tensor = named(&names, &tensors, &layer.site.input);
         let values = input_view(layer, tensor)?;
         let view = View { values: &values, shape: tensor.shape() };
-        let less = goal.less.map(|name| (name, named(&names, tensors, name)));
-        let less_values =
-            less.map(|(name, tensor)| layout(layer, name, tensor, layer.site.out_units())).transpose()?;
+        let less = goal.less.map(|name| (name, named(&names, &tensors, name)));
+        let less_values = less.map(|(name, tensor)| layout(layer, name, tensor, layer.site.out_units())).transpose()?;
         let positions = layer.reach.positions(tensor.shape(), range.len());
         for (sample, row) in range.enumerate() {
             let held_out = usize::from(row % HOLD_OUT == HOLD_OUT - 1);
@@ -272,8 +279,21 @@ pub fn cross_moments(
                 }
             }
         }
+        drop((values, less_values));
+        let size = |tensor: &Tensor| tensor.len() * size_of::<f32>();
+        for ((name, batches), tensor) in names.iter().zip(&mut computed).zip(tensors) {
+            if known.has(name) || batches.iter().map(size).sum::<usize>() > room {
+                continue;
+            }
+            batches.push(tensor);
+        }
         Ok(())
     })?;
+    for (name, batches) in names.iter().zip(computed) {
+        if !known.has(name) {
+            known.keep(name, batches, room);
+        }
+    }
     let total = |(mut block, mut sums): (Block, Sums)| {
         sums.add(&mut block);
         sums
@@ -291,12 +311,7 @@ fn input_view<'t>(layer: &Layer, tensor: &'t Tensor) -> Result<Cow<'t, [f32]>, S
     layout(layer, &layer.site.input, tensor, layer.site.in_units() * layer.reach.groups())
 }
 
-fn layout<'t>(
-    layer: &Layer,
-    name: &str,
-    tensor: &'t Tensor,
-    units: usize,
-) -> Result<Cow<'t, [f32]>, StreamError> {
+fn layout<'t>(layer: &Layer, name: &str, tensor: &'t Tensor, units: usize) -> Result<Cow<'t, [f32]>, StreamError> {
     if layer.reach.accepts(tensor.shape(), units) {
         return reals(tensor, name);
     }

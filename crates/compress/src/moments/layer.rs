@@ -169,7 +169,11 @@ impl Layer {
 
     /// Index of the weight of an output and a column in the stored values.
     fn index(&self, output: usize, column: usize) -> usize {
-        if self.site.out_axis() == 0 { output * self.columns() + column } else { column * self.site.out_units() + output }
+        if self.site.out_axis() == 0 {
+            output * self.columns() + column
+        } else {
+            column * self.site.out_units() + output
+        }
     }
 }
 

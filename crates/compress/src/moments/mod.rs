@@ -13,5 +13,5 @@ mod sums;
 pub use collect::{Goal, Inputs, Sampling, Targets, cross_moments, input_moments, sample_targets};
 pub use layer::Layer;
 pub use patches::{Place, Reach, View, sampled_positions};
-pub use stream::{Rows, Stream, StreamError, fixed_batch, options, reals, rows_of};
+pub use stream::{Known, Rows, Stream, StreamError, fixed_batch, options, reals, rows_of};
 pub use sums::{BLOCK_ROWS, Block, Moments, Sums};

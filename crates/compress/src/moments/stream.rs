@@ -1,12 +1,21 @@
 //! Rows of data through a model, batch by batch.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
-use sentei_onnx::{DeclaredDim, Model};
+use sentei_onnx::{
+    DeclaredDim, ElementType, Model,
+    graph::Graph,
+    proto::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto::Dimension, type_proto},
+};
 use sentei_runtime::{Data, Runtime, Session, SessionOptions, Tensor};
 
-/// Rows of one run when the model leaves the batch free.
-const BATCH: usize = 64;
+/// Rows of one run when the model leaves the batch free: with every layer's input exposed, still some tens of megabytes
+/// for a net of pictures.
+const BATCH: usize = 32;
 
 /// Model inputs for a number of rows, with what each row counts.
 #[derive(Debug, Clone)]
@@ -79,10 +88,45 @@ impl Rows {
     }
 }
 
+/// Activations already computed, batch by batch, that a stream may start from.
+#[derive(Debug, Default)]
+pub struct Known {
+    tensors: BTreeMap<String, Vec<Tensor>>,
+}
+
+impl Known {
+    /// Whether a tensor is known.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Names of the known tensors.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Keeps a tensor's batches when they are floats, all there, and all that is known then takes at most `room` bytes.
+    pub fn keep(&mut self, name: &str, batches: Vec<Tensor>, room: usize) {
+        let size = |batches: &Vec<Tensor>| batches.iter().map(|tensor| tensor.len() * size_of::<f32>()).sum::<usize>();
+        let held: usize = self.tensors.values().map(size).sum();
+        let floats = batches.iter().all(|tensor| matches!(tensor.data(), Data::F32(_)));
+        if floats && held + size(&batches) <= room {
+            self.tensors.insert(name.to_owned(), batches);
+        }
+    }
+
+    /// Forgets what is not among `names`.
+    pub fn retain(&mut self, names: &BTreeSet<String>) {
+        self.tensors.retain(|name, _| names.contains(name));
+    }
+}
+
 /// A session of a model that computes given tensors, and the rows it is run over.
 pub struct Stream<'a> {
     session: Session,
     rows: &'a Rows,
+    known: Option<&'a Known>,
     batch: usize,
     count: usize,
 }
@@ -98,10 +142,43 @@ impl<'a> Stream<'a> {
         tensors: Option<&[&str]>,
         rows: &'a Rows,
     ) -> Result<Self, StreamError> {
+        Self::build(runtime, model, tensors, rows, None)
+    }
+
+    /// The same from where `start` tensors are known, so that only what lies between is computed.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn from_known(
+        runtime: &Runtime,
+        model: &Model,
+        tensors: &[&str],
+        rows: &'a Rows,
+        known: &'a Known,
+        start: &BTreeSet<String>,
+    ) -> Result<Self, StreamError> {
+        let rank = |name: &str| Some(known.tensors.get(name)?.first()?.shape().len());
+        let start: BTreeMap<&str, usize> = start.iter().filter_map(|name| Some((name.as_str(), rank(name)?))).collect();
+        Self::build(runtime, &cut_at(model, &start), Some(tensors), rows, Some(known))
+    }
+
+    fn build(
+        runtime: &Runtime,
+        model: &Model,
+        tensors: Option<&[&str]>,
+        rows: &'a Rows,
+        known: Option<&'a Known>,
+    ) -> Result<Self, StreamError> {
         let named = || tensors.unwrap_or_default().iter().map(|&name| name.to_owned()).collect();
         let refuse = |reason: String| StreamError::Expose { tensors: named(), reason };
         let bytes = match tensors {
-            Some(names) => model.with_outputs(names).map_err(|error| refuse(error.to_string()))?.to_bytes(),
+            Some(names) => {
+                let mut part = model.with_outputs(names).map_err(|error| refuse(error.to_string()))?;
+                if known.is_some() {
+                    drop_unread_inputs(&mut part);
+                }
+                part.to_bytes()
+            }
             None => model.to_bytes(),
         };
         let bytes = bytes.map_err(|error| refuse(error.to_string()))?;
@@ -109,7 +186,7 @@ impl<'a> Stream<'a> {
         let fixed = fixed_batch(model);
         // A model of a fixed batch sees whole batches only; the rows left over are not used.
         let (batch, count) = fixed.map_or((BATCH, rows.len()), |batch| (batch, rows.len() / batch * batch));
-        Ok(Self { session, rows, batch, count })
+        Ok(Self { session, rows, known, batch, count })
     }
 
     /// Calls `visit` with each batch's range of rows and tensors, in order.
@@ -118,27 +195,67 @@ impl<'a> Stream<'a> {
     /// The first error of a run or of `visit`.
     pub fn each(
         &mut self,
-        mut visit: impl FnMut(Range<usize>, &[Tensor]) -> Result<(), StreamError>,
+        mut visit: impl FnMut(Range<usize>, Vec<Tensor>) -> Result<(), StreamError>,
     ) -> Result<(), StreamError> {
         let names: Vec<String> = self.session.inputs().iter().map(|port| port.name.clone()).collect();
-        let mut start = 0;
-        while start < self.count {
+        for (index, start) in (0..self.count).step_by(self.batch).enumerate() {
             let range = start..(start + self.batch).min(self.count);
-            let inputs = names
-                .iter()
-                .map(|name| {
-                    let found = self.rows.inputs.iter().find(|(input, _)| input == name);
-                    let (_, tensor) = found.ok_or_else(|| StreamError::Input { input: name.clone() })?;
-                    Ok(rows_of(tensor, range.clone()))
-                })
-                .collect::<Result<Vec<_>, StreamError>>()?;
-            let fed: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&inputs).collect();
+            let input = |name: &String| {
+                let known = self.known.and_then(|known| known.tensors.get(name)?.get(index));
+                if let Some(tensor) = known {
+                    return Ok(Cow::Borrowed(tensor));
+                }
+                let found = self.rows.inputs.iter().find(|(input, _)| input == name);
+                let (_, tensor) = found.ok_or_else(|| StreamError::Input { input: name.clone() })?;
+                Ok(Cow::Owned(rows_of(tensor, range.clone())))
+            };
+            let inputs = names.iter().map(input).collect::<Result<Vec<Cow<'_, Tensor>>, StreamError>>()?;
+            let fed: Vec<(&str, &Tensor)> =
+                names.iter().map(String::as_str).zip(inputs.iter().map(AsRef::as_ref)).collect();
             let outputs = self.session.run(&fed, None)?;
-            visit(range.clone(), &outputs)?;
-            start = range.end;
+            visit(range, outputs)?;
         }
         Ok(())
     }
+}
+
+/// The model in which callers feed the tensors of `start` (float, of these ranks): whoever makes them makes something
+/// nobody reads.
+fn cut_at(model: &Model, start: &BTreeMap<&str, usize>) -> Model {
+    let mut cut = model.clone();
+    let graph = cut.graph_mut();
+    for output in graph.node.iter_mut().flat_map(|node| &mut node.output) {
+        if start.contains_key(output.as_str()) {
+            output.push_str(".cut");
+        }
+    }
+    graph.value_info.retain(|info| !start.contains_key(info.name()));
+    graph.input.extend(start.iter().map(|(name, &rank)| {
+        let dim = vec![Dimension::default(); rank];
+        let tensor =
+            type_proto::Tensor { elem_type: Some(ElementType::Float as i32), shape: Some(TensorShapeProto { dim }) };
+        let value = Some(type_proto::Value::TensorType(tensor));
+        ValueInfoProto {
+            name: Some((*name).to_owned()),
+            r#type: Some(TypeProto { value, ..TypeProto::default() }),
+            ..ValueInfoProto::default()
+        }
+    }));
+    cut
+}
+
+/// Inputs that no node reads and that are no outputs need not be fed.
+fn drop_unread_inputs(model: &mut Model) {
+    let graph = Graph::new(model);
+    let unread: BTreeSet<String> = model
+        .graph()
+        .input
+        .iter()
+        .map(ValueInfoProto::name)
+        .filter(|name| graph.readers(name).is_empty() && !graph.is_output(name))
+        .map(str::to_owned)
+        .collect();
+    model.graph_mut().input.retain(|input| !unread.contains(input.name()));
 }
 
 /// Every session of the search: all threads, fixed order of additions.

@@ -30,13 +30,20 @@ pub struct Block {
     targets: Vec<f32>,
     columns: usize,
     outputs: usize,
+    capacity: usize,
 }
 
 impl Block {
     /// An empty block for rows of `columns` inputs and `outputs` targets.
     #[must_use]
     pub fn new(columns: usize, outputs: usize) -> Self {
-        Self { inputs: Vec::new(), targets: Vec::new(), columns, outputs }
+        Self { inputs: Vec::new(), targets: Vec::new(), columns, outputs, capacity: BLOCK_ROWS }
+    }
+
+    /// The same, full at `rows` already when that is fewer.
+    #[must_use]
+    pub fn holding(self, rows: usize) -> Self {
+        Self { capacity: rows.clamp(1, BLOCK_ROWS), ..self }
     }
 
     /// Rows held.
@@ -48,7 +55,7 @@ impl Block {
     /// Whether the block should be added before more rows come.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.rows() >= BLOCK_ROWS
+        self.rows() >= self.capacity
     }
 
     /// Appends one row of weight `weight` (≥ 0); `fill` writes the inputs and the targets.
@@ -89,6 +96,8 @@ impl Sums {
             return;
         }
         let inputs = MatRef::from_row_major_slice(&block.inputs, rows, width);
+        // Small products are done before threads would have started.
+        let par = if rows * width * width > 1 << 22 { Par::rayon(0) } else { Par::Seq };
         let mut product = Mat::<f32>::zeros(width, width);
         triangular::matmul(
             product.as_mut(),
@@ -99,7 +108,7 @@ impl Sums {
             inputs,
             triangular::BlockStructure::Rectangular,
             1.0,
-            Par::rayon(0),
+            par,
         );
         for column in 0..width {
             for row in column..width {
@@ -109,7 +118,7 @@ impl Sums {
         if outputs > 0 {
             let targets = MatRef::from_row_major_slice(&block.targets, rows, outputs);
             let mut product = Mat::<f32>::zeros(outputs, width);
-            matmul(product.as_mut(), Accum::Replace, targets.transpose(), inputs, 1.0, Par::rayon(0));
+            matmul(product.as_mut(), Accum::Replace, targets.transpose(), inputs, 1.0, par);
             for column in 0..width {
                 for row in 0..outputs {
                     self.cross[(row, column)] += f64::from(product[(row, column)]);

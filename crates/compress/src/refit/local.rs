@@ -22,7 +22,8 @@ pub fn own_inputs(
     let full = if biased { inputs.centred() } else { inputs.raw() };
     let weights = Mat::from_fn(rows.len(), weights.ncols(), |row, column| weights[(rows[row], column)]);
     let with = Mat::from_fn(full.mean.len(), kept.len(), |row, column| full.covariance[(row, kept[column])]);
-    let answer = |row: usize| (0..full.mean.len()).map(|column| weights[(row, column)] * full.mean[column]).sum::<f64>();
+    let answer =
+        |row: usize| (0..full.mean.len()).map(|column| weights[(row, column)] * full.mean[column]).sum::<f64>();
     let moments = Moments {
         mean: kept.iter().map(|&column| full.mean[column]).collect(),
         target_mean: (0..rows.len()).map(answer).collect(),

@@ -81,3 +81,61 @@ fn upstream_layers<'a>(graph: &Graph<'a>, layers: &[Layer]) -> HashMap<&'a str, 
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use sentei_onnx::Dim;
+
+    use super::*;
+
+    fn digits() -> (Model, Vec<Layer>) {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/digits/digits_resnet20.onnx");
+        let model = Model::load(Path::new(file)).expect("loads");
+        let layers = Layer::all(&model);
+        (model, layers)
+    }
+
+    /// Shapes in which all tensors are alike.
+    fn alike(model: &Model) -> Shapes {
+        let outputs = model.graph().node.iter().flat_map(|node| &node.output);
+        outputs.map(|name| (name.clone(), vec![Dim::Dynamic])).collect()
+    }
+
+    #[test]
+    fn the_widest_layer_into_a_sum_comes_last_and_repairs_it() {
+        let (model, layers) = digits();
+        let steps = plan(&model, &layers, &alike(&model));
+        assert_eq!(steps.len(), layers.len());
+        let position = |name: &str| steps.iter().position(|step| layers[step.layer].site.name == name).expect(name);
+        let (shortcut, second) =
+            (position("/layers/layers.3/down/down.0/Conv"), position("/layers/layers.3/conv2/Conv"));
+        assert!(shortcut < second);
+        assert_eq!(steps[second].goal, "/layers/layers.3/Add_output_0");
+        assert_eq!(steps[second].less.as_deref(), Some("/layers/layers.3/down/down.0/Conv_output_0"));
+        assert_eq!(steps[shortcut].less, None);
+        let plain = &steps[position("/layers/layers.0/conv1/Conv")];
+        assert_eq!((plain.goal.as_str(), &plain.less), ("/layers/layers.0/conv1/Conv_output_0", &None));
+    }
+
+    #[test]
+    fn every_layer_comes_after_what_it_depends_on() {
+        let (model, layers) = digits();
+        let mut done = BTreeSet::new();
+        for step in plan(&model, &layers, &alike(&model)) {
+            assert!(step.upstream.is_subset(&done), "{}", step.goal);
+            done.insert(step.layer);
+        }
+    }
+
+    #[test]
+    fn a_sum_that_broadcasts_is_not_repaired() {
+        let (model, layers) = digits();
+        let mut shapes = alike(&model);
+        shapes.insert("/layers/layers.0/conv2/Conv_output_0".to_owned(), vec![Dim::Static(1)]);
+        let steps = plan(&model, &layers, &shapes);
+        let step = steps.iter().find(|step| layers[step.layer].site.name == "/layers/layers.0/conv2/Conv");
+        assert_eq!(step.expect("planned").less, None);
+    }
+}

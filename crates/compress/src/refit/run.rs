@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sentei_onnx::{InitializerError, Model};
+use sentei_onnx::{InitializerError, Model, graph::Graph};
 use sentei_runtime::Runtime;
 
 use super::{
@@ -11,11 +11,14 @@ use super::{
     solve::{Fit, choose_ridge},
 };
 use crate::moments::{
-    Goal, Layer, Rows, Sampling, StreamError, Targets, cross_moments, input_moments, sample_targets,
+    Goal, Known, Layer, Rows, Sampling, StreamError, Targets, cross_moments, input_moments, sample_targets,
 };
 
 /// Dense targets held in memory at a time, in bytes; more are recomputed when their turn comes.
-const TARGET_BYTES: usize = 96 << 20;
+const TARGET_BYTES: usize = 64 << 20;
+/// Activations of the pruned model held in memory at a time, in bytes; without them a layer's input is computed from the
+/// model's inputs again.
+const KNOWN_BYTES: usize = 96 << 20;
 
 /// Why a refit failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,17 +66,19 @@ impl Refitter<'_> {
         &self,
         pruned: &mut Model,
         remains: &[Remains],
-        known: &mut DenseTargets,
+        dense: &mut DenseTargets,
     ) -> Result<(), RefitError> {
         let changed = self.changed(remains);
+        let mut known = Known::default();
         let order: Vec<&Step> = self.steps.iter().filter(|step| changed.contains(&step.layer)).collect();
         for (at, step) in order.iter().enumerate() {
-            known.provide(self, &order[at..])?;
-            // Looked up afresh: a bias given to a layer before may have moved nothing, but names must be those of now.
+            dense.provide(self, &order[at..])?;
+            known.retain(&self.still_needed(pruned, &known, &order[at..]));
             let Some(layer) = layer_named(pruned, &self.layers[step.layer]) else { continue };
-            let Some(targets) = known.found.get(&step.layer) else { continue };
+            let Some(targets) = dense.found.get(&step.layer) else { continue };
             let goal = Goal { targets, kept: &remains[step.layer].rows, less: step.less.as_deref() };
-            let parts = cross_moments(self.runtime, pruned, &layer, goal, self.rows, self.sampling)?;
+            let room = (&mut known, KNOWN_BYTES);
+            let parts = cross_moments(self.runtime, pruned, &layer, goal, self.rows, self.sampling, room)?;
             let priors = layer.matrices(pruned)?;
             let biased = layer.can_have_bias();
             let fits: Option<Vec<Fit>> = parts
@@ -111,6 +116,22 @@ impl Refitter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Of the known activations, those that the layers still to come are computed from.
+    fn still_needed(&self, model: &Model, known: &Known, steps: &[&Step]) -> BTreeSet<String> {
+        let graph = Graph::new(model);
+        let inputs = steps.iter().map(|step| self.layers[step.layer].site.input.as_str());
+        let mut wanted: Vec<&str> = inputs.chain(steps.iter().filter_map(|step| step.less.as_deref())).collect();
+        let (mut seen, mut needed) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(tensor) = wanted.pop() {
+            if known.has(tensor) {
+                needed.insert(tensor.to_owned());
+            } else if let Some(node) = graph.producer(tensor).filter(|node| seen.insert(*node)) {
+                wanted.extend(graph.nodes()[node].input.iter().map(String::as_str));
+            }
+        }
+        needed
     }
 
     /// Layers that lost columns, and all behind them.
@@ -163,8 +184,7 @@ impl DenseTargets {
         }
         let wanted: Vec<(&str, &Layer)> =
             chunk.iter().map(|step| (step.goal.as_str(), &refitter.layers[step.layer])).collect();
-        let targets =
-            sample_targets(refitter.runtime, refitter.dense, &wanted, refitter.rows, refitter.sampling)?;
+        let targets = sample_targets(refitter.runtime, refitter.dense, &wanted, refitter.rows, refitter.sampling)?;
         self.found.extend(chunk.iter().map(|step| step.layer).zip(targets));
         Ok(())
     }

@@ -151,6 +151,30 @@ mod tests {
     }
 
     #[test]
+    fn targets_that_belong_to_other_rows_teach_nothing() {
+        let mut random = ChaCha8Rng::seed_from_u64(8);
+        let rows: Vec<[f32; 3]> = (0..500).map(|_| std::array::from_fn(|_| random.random_range(-1.0..1.0))).collect();
+        let sums = |shift: usize| {
+            let mut block = Block::new(3, 1);
+            for (at, row) in rows.iter().enumerate() {
+                block.push(1.0, |inputs, targets| {
+                    inputs.copy_from_slice(row);
+                    let other = rows[(at + shift) % rows.len()];
+                    targets[0] = other[0] - 2.0 * other[1];
+                });
+            }
+            let mut sums = Sums::new(3, 1);
+            sums.add(&mut block);
+            sums
+        };
+        let prior = Mat::zeros(1, 3);
+        let right = choose_ridge(&sums(0), &sums(0), prior.as_ref(), true).expect("finite");
+        let shuffled = choose_ridge(&sums(7), &sums(7), prior.as_ref(), true).expect("finite");
+        assert!(hold_out_error(&right, &sums(0)) < 0.01);
+        assert!(hold_out_error(&shuffled, &sums(0)) > 0.5);
+    }
+
+    #[test]
     fn moments_that_are_not_numbers_are_refused() {
         let mut moments = sums(10, 0.0, 5).centred();
         moments.covariance[(0, 0)] = f64::NAN;

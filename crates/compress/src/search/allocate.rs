@@ -20,34 +20,34 @@ pub struct Allocation {
     pub cost: f64,
 }
 
-/// Cuts groups until the cost is at most `target` or no level is left. `levels[g]` are the widths group `g` may take,
-/// widest first, below its present one (empty: untouched). `measure(g, width)` gives the damage of that cut alone; it is
-/// asked only for what is needed, and once for each.
+/// Cuts groups further, from the widths `start`, until the cost is at most `target` or no level is left. `levels[g]` are
+/// the widths group `g` may take, widest first (empty: untouched). `measure(g, width)` gives the damage of that cut alone;
+/// it is asked only for what is needed.
 ///
 /// # Errors
 /// Whatever `measure` fails with.
 pub fn allocate<E>(
     structure: &Structure,
     levels: &[Vec<usize>],
+    start: &[usize],
     target: f64,
     mut measure: impl FnMut(usize, usize) -> Result<f64, E>,
 ) -> Result<Allocation, E> {
     let mut curves: Vec<Vec<f64>> = vec![Vec::new(); levels.len()];
-    let mut taken = vec![0_usize; levels.len()];
-    let mut widths = structure.widths.clone();
-    let mut cost = structure.full_cost();
+    let mut widths = start.to_vec();
+    // How many of its levels each group has taken already.
+    let mut taken: Vec<usize> =
+        (0..levels.len()).map(|group| levels[group].iter().filter(|&&level| level >= widths[group]).count()).collect();
+    let mut cost = structure.cost(&widths);
+    for (group, curve) in curves.iter_mut().enumerate() {
+        measure_to(curve, &levels[group], taken[group], |width| measure(group, width))?;
+    }
     while cost > target {
         let mut best: Option<(f64, usize, usize, f64)> = None;
         for group in 0..levels.len() {
             let now = damage_at(&curves[group], taken[group]);
             for next in taken[group] + 1..=(taken[group] + LOOK_AHEAD).min(levels[group].len()) {
-                while curves[group].len() < next {
-                    let width = levels[group][curves[group].len()];
-                    let before = damage_at(&curves[group], curves[group].len());
-                    let found = measure(group, width)?;
-                    // Less width never does less damage; what says otherwise is noise. NaN is as bad as can be.
-                    curves[group].push(if found.is_nan() { f64::INFINITY } else { found.max(before) });
-                }
+                measure_to(&mut curves[group], &levels[group], next, |width| measure(group, width))?;
                 let mut trial = widths.clone();
                 trial[group] = levels[group][next - 1];
                 let cheaper = structure.cost(&trial);
@@ -70,6 +70,22 @@ pub fn allocate<E>(
     Ok(Allocation { widths, damage, cost })
 }
 
+/// Extends a curve to `length` levels.
+fn measure_to<E>(
+    curve: &mut Vec<f64>,
+    levels: &[usize],
+    length: usize,
+    mut measure: impl FnMut(usize) -> Result<f64, E>,
+) -> Result<(), E> {
+    while curve.len() < length {
+        let before = damage_at(curve, curve.len());
+        let found = measure(levels[curve.len()])?;
+        // Less width never does less damage; what says otherwise is noise. NaN is as bad as can be.
+        curve.push(if found.is_nan() { f64::INFINITY } else { found.max(before) });
+    }
+    Ok(())
+}
+
 /// Damage after `level` steps; none after none.
 fn damage_at(curve: &[f64], level: usize) -> f64 {
     level.checked_sub(1).map_or(0.0, |index| curve[index])
@@ -88,9 +104,20 @@ mod tests {
     }
 
     fn run(target: f64, damage: impl Fn(usize, usize) -> f64) -> Allocation {
+        run_from(&[16, 16], target, damage)
+    }
+
+    fn run_from(start: &[usize], target: f64, damage: impl Fn(usize, usize) -> f64) -> Allocation {
         let levels = vec![vec![12, 8, 4]; 2];
-        allocate(&structure(2), &levels, target, |group, width| Ok::<_, Infallible>(damage(group, width)))
+        allocate(&structure(2), &levels, start, target, |group, width| Ok::<_, Infallible>(damage(group, width)))
             .unwrap_or_else(|never| match never {})
+    }
+
+    #[test]
+    fn a_second_cut_goes_on_where_the_first_ended() {
+        let damage = |group: usize, width: usize| (group + 1) as f64 * (16 - width) as f64;
+        let first = run(24.0, damage);
+        assert_eq!(run_from(&first.widths, 12.0, damage), run(12.0, damage));
     }
 
     #[test]
@@ -103,7 +130,15 @@ mod tests {
 
     #[test]
     fn noise_cannot_make_a_deeper_cut_look_better() {
-        let found = run(20.0, |group, width| if group == 0 { 50.0 } else if width == 8 { 0.0 } else { 0.3 });
+        let found = run(20.0, |group, width| {
+            if group == 0 {
+                50.0
+            } else if width == 8 {
+                0.0
+            } else {
+                0.3
+            }
+        });
         assert!(found.damage[1] >= 0.3, "{found:?}");
     }
 

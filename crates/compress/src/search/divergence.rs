@@ -66,7 +66,8 @@ impl Divergence {
             return f64::INFINITY;
         }
         if self.answers == Answers::Values {
-            let squares = dense.iter().zip(candidate).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>();
+            let squares =
+                dense.iter().zip(candidate).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>();
             return squares / dense.len().max(1) as f64 / self.scale;
         }
         let classes = self.classes.max(1);

@@ -1,17 +1,22 @@
 //! Cuts one group at a time in the model as it stands, and looks at what the answers lose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use faer::{Mat, MatRef};
 use sentei_api::spec::{Importance, Refit};
-use sentei_onnx::{Model, coupling::Coupling, surgery};
+use sentei_onnx::{
+    Model,
+    coupling::{Coupling, Group},
+    graph::Graph,
+    surgery,
+};
 use sentei_runtime::Runtime;
 
 use super::divergence::Divergence;
 use crate::{
     cuts::{self, Kept},
     importance::{self, Consumer, Removal},
-    moments::{Inputs, Layer, Rows, Sampling, Stream, StreamError, input_moments, reals},
+    moments::{Inputs, Known, Layer, Rows, Sampling, Stream, StreamError, input_moments, reals},
     refit::{RefitError, own_inputs},
 };
 
@@ -19,6 +24,8 @@ use crate::{
 const RIDGE: f64 = 1e-3;
 /// A slice with fewer rows than this among those probed has no say in the damage: it would be noise.
 const SLICE_ROWS: usize = 24;
+/// Activations held in memory at a time, in bytes, so that a probe runs only what its cut changes.
+const KNOWN_BYTES: usize = 96 << 20;
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,11 +55,11 @@ impl From<sentei_onnx::InitializerError> for ProbeError {
     }
 }
 
-/// The model under the knife, and what it is compared with.
+/// The dense model, and what cuts of it are compared with.
 pub struct Subject<'a> {
     /// Runs the models.
     pub runtime: &'a Runtime,
-    /// The model as it stands.
+    /// The dense model.
     pub model: &'a Model,
     /// Its groups.
     pub coupling: &'a Coupling,
@@ -66,42 +73,46 @@ pub struct Subject<'a> {
     pub sampling: Sampling,
     /// Rows the answers are compared on.
     pub probed: &'a Rows,
-    /// The uncompressed model's answers on them.
+    /// Its answers on them.
     pub answers: &'a Divergence,
     /// The output the answers are read from.
     pub output: &'a str,
 }
 
-/// What is known about the subject's groups.
+/// What is known about the subject's groups: moments, orders, and the damage of every cut looked at so far.
 pub struct Survey<'a> {
     subject: Subject<'a>,
     /// By index of the layer.
     inputs: HashMap<usize, Inputs>,
     orders: Vec<Option<Vec<Removal>>>,
-    /// Divergence of the subject as it stands: all probed rows, then the slices that count.
-    now: Vec<f64>,
+    damage: HashMap<(usize, usize), f64>,
+    known: Known,
 }
 
 impl<'a> Survey<'a> {
-    /// Collects, over `rows`, the moments of everything that reads one of `groups` (indices into the coupling).
+    /// Collects, over `rows`, the moments of everything that reads a group.
     ///
     /// # Errors
     /// [`ProbeError`] when the model cannot be run.
-    pub fn new(subject: Subject<'a>, groups: &[usize], rows: &Rows) -> Result<Self, ProbeError> {
-        let reads = |layer: &Layer| groups.iter().any(|&group| reads(&subject.coupling.groups[group], layer));
+    pub fn new(subject: Subject<'a>, rows: &Rows) -> Result<Self, ProbeError> {
+        let reads = |layer: &Layer| subject.coupling.groups.iter().any(|group| reads(group, layer));
         let wanted: Vec<usize> = (0..subject.layers.len()).filter(|&index| reads(&subject.layers[index])).collect();
         let layers: Vec<&Layer> = wanted.iter().map(|&index| &subject.layers[index]).collect();
         let inputs = input_moments(subject.runtime, subject.model, &layers, rows, subject.sampling)?;
         let orders = vec![None; subject.coupling.groups.len()];
-        let mut survey = Self { subject, inputs: wanted.into_iter().zip(inputs).collect(), orders, now: Vec::new() };
-        survey.now = survey.divergence(survey.subject.model)?;
-        Ok(survey)
+        let inputs = wanted.into_iter().zip(inputs).collect();
+        Ok(Self { subject, inputs, orders, damage: HashMap::new(), known: Known::default() })
     }
 
-    /// Divergence of the subject as it stands, over all probed rows.
+    /// Gives back the memory that only makes probes fast.
+    pub fn rest(&mut self) {
+        self.known = Known::default();
+    }
+
+    /// Whether there is a plain layer that reads the group, so that its units can be ranked and made up for.
     #[must_use]
-    pub fn divergence_now(&self) -> f64 {
-        self.now.first().copied().unwrap_or(0.0)
+    pub fn can_rank(&self, group: usize) -> bool {
+        self.consumers(group).next().is_some()
     }
 
     /// The moments of the units of a group, from the first layer that reads it.
@@ -179,17 +190,50 @@ impl<'a> Survey<'a> {
         Ok(kept)
     }
 
-    /// How much further from the uncompressed model's answers the subject is when one group is cut to `width` and its
-    /// consumers make up for it: over all probed rows, or over the slice that suffers most.
+    /// How far from the dense model's answers it is when one group is cut to `width` and its consumers make up for it:
+    /// over all probed rows, or over the slice that suffers most.
     ///
     /// # Errors
     /// [`ProbeError`] when the cut model cannot be made or run.
     pub fn damage(&mut self, group: usize, width: usize) -> Result<f64, ProbeError> {
+        if let Some(damage) = self.damage.get(&(group, width)) {
+            return Ok(*damage);
+        }
         let kept = self.kept(group, width)?;
         let model = self.cut(group, kept)?;
-        let then = self.divergence(&model)?;
-        let worst = then.iter().zip(&self.now).map(|(then, now)| then - now).fold(f64::NEG_INFINITY, f64::max);
-        Ok(worst.max(0.0))
+        let start = self.boundary(group)?;
+        let damage = self.divergence(&model, &start)?.into_iter().fold(0.0, f64::max);
+        self.damage.insert((group, width), damage);
+        Ok(damage)
+    }
+
+    /// The tensors that cutting a group leaves as they are and that everything it changes is computed from; known from
+    /// now on where there is room.
+    fn boundary(&mut self, group: usize) -> Result<BTreeSet<String>, ProbeError> {
+        let Subject { runtime, model, probed, .. } = self.subject;
+        let names = boundary(model, &self.subject.coupling.groups[group]);
+        let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !self.known.has(name)).collect();
+        if !missing.is_empty() {
+            let mut batches: Vec<Vec<sentei_runtime::Tensor>> = vec![Vec::new(); missing.len()];
+            let mut bytes = 0;
+            Stream::new(runtime, model, Some(&missing), probed)?.each(|_, tensors| {
+                for (batches, tensor) in batches.iter_mut().zip(tensors) {
+                    bytes += tensor.len() * size_of::<f32>();
+                    // Once it cannot fit, there is no use in holding it.
+                    if bytes <= KNOWN_BYTES {
+                        batches.push(tensor);
+                    }
+                }
+                Ok(())
+            })?;
+            if bytes <= KNOWN_BYTES {
+                for (name, batches) in missing.iter().zip(batches) {
+                    self.known.keep(name, batches, KNOWN_BYTES);
+                }
+            }
+        }
+        // All or nothing: a tensor computed anew beside one that is known would cost as much as none known.
+        if names.iter().all(|name| self.known.has(name)) { Ok(names) } else { Ok(BTreeSet::new()) }
     }
 
     fn cut(&self, index: usize, units: Vec<usize>) -> Result<Model, ProbeError> {
@@ -217,9 +261,10 @@ impl<'a> Survey<'a> {
     }
 
     /// Mean divergence over all probed rows, and over each slice that has enough of them.
-    fn divergence(&self, model: &Model) -> Result<Vec<f64>, ProbeError> {
+    fn divergence(&self, model: &Model, start: &BTreeSet<String>) -> Result<Vec<f64>, ProbeError> {
         let Subject { runtime, output, probed, answers, .. } = self.subject;
-        let rows = answers.of_rows(&answers_of(runtime, model, output, probed)?);
+        let stream = Stream::from_known(runtime, model, &[output], probed, &self.known, start)?;
+        let rows = answers.of_rows(&gather(stream, output)?);
         let mean = |member: &dyn Fn(usize) -> bool| {
             let rows = rows.iter().enumerate().filter(|(row, _)| member(*row));
             let weighted = rows.map(|(row, value)| (f64::from(probed.weights[row]), value));
@@ -237,9 +282,13 @@ impl<'a> Survey<'a> {
 /// # Errors
 /// [`StreamError`] when the model cannot be run.
 pub fn answers_of(runtime: &Runtime, model: &Model, output: &str, rows: &Rows) -> Result<Vec<f32>, StreamError> {
+    gather(Stream::new(runtime, model, Some(&[output]), rows)?, output)
+}
+
+fn gather(mut stream: Stream<'_>, output: &str) -> Result<Vec<f32>, StreamError> {
     let mut answers = Vec::new();
-    Stream::new(runtime, model, Some(&[output]), rows)?.each(|_, tensors| {
-        for tensor in tensors {
+    stream.each(|_, tensors| {
+        for tensor in &tensors {
             answers.extend_from_slice(&reals(tensor, output)?);
         }
         Ok(())
@@ -247,8 +296,30 @@ pub fn answers_of(runtime: &Runtime, model: &Model, output: &str, rows: &Rows) -
     Ok(answers)
 }
 
+/// The activations that nodes changed by a cut of the group read from nodes that are not.
+fn boundary(model: &Model, group: &Group) -> BTreeSet<String> {
+    let graph = Graph::new(model);
+    let weights: BTreeSet<&str> = group.slices.iter().map(|slice| slice.initializer.as_str()).collect();
+    let mut changed = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    let mut tensors: BTreeSet<&str> = BTreeSet::new();
+    for index in graph.topological_order().unwrap_or_default() {
+        let node = &graph.nodes()[index];
+        if node.input.iter().any(|input| weights.contains(input.as_str()) || tensors.contains(input.as_str())) {
+            changed.insert(index);
+            tensors.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    for &index in &changed {
+        let read = graph.nodes()[index].input.iter().filter(|input| !input.is_empty());
+        let outside = read.filter(|input| !tensors.contains(input.as_str()) && graph.initializer(input).is_none());
+        names.extend(outside.filter(|input| graph.producer(input).is_some()).cloned());
+    }
+    names
+}
+
 /// Whether a plain layer has columns that belong to the group.
-fn reads(group: &sentei_onnx::coupling::Group, layer: &Layer) -> bool {
+fn reads(group: &Group, layer: &Layer) -> bool {
     layer.reach.groups() == 1
         && group.slices.iter().any(|slice| slice.initializer == layer.site.weight && slice.axis == layer.site.in_axis())
 }

@@ -82,7 +82,7 @@ pub enum CompressError {
     BaselineFailsGates(Vec<String>),
     /// Pruning failed.
     #[error(transparent)]
-    Prune(#[from] PruneError),
+    Prune(PruneError),
     /// Quantising failed.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
@@ -101,6 +101,15 @@ pub enum CompressError {
     /// The caller asked to stop; the stages committed so far are kept and the next run goes on from them.
     #[error("stopped on request; the next run goes on from the last committed stage")]
     Cancelled,
+}
+
+impl From<PruneError> for CompressError {
+    fn from(error: PruneError) -> Self {
+        match error {
+            PruneError::Cancelled => Self::Cancelled,
+            error => Self::Prune(error),
+        }
+    }
 }
 
 /// Finds the source model and checks its digest.

@@ -68,7 +68,8 @@ impl<'a> Judge<'a> {
         let timed = single_rows(data, part);
         let latency = measure(&mut [&mut session], &timed, TIMING)?;
         let counted = counted(runtime, baseline, calibration, file.len())?;
-        let cost = latency.first().map_or(counted, |latency| latency.cost(counted.size, counted.parameters, counted.macs));
+        let cost =
+            latency.first().map_or(counted, |latency| latency.cost(counted.size, counted.parameters, counted.macs));
         Ok(Self { runtime, spec, evaluator, calibration, timed, baseline: session, answers, cost, measurements })
     }
 

@@ -80,11 +80,7 @@ impl Memory {
 /// Of the version, the source, the data and the parts of the spec that stages read.
 fn fingerprint(job: &Job, source: &Source, data: &Digest) -> Digest {
     let spec = &job.spec;
-    let read = (
-        env!("CARGO_PKG_VERSION"),
-        &source.digest,
-        data,
-        (&spec.data, &spec.task, &spec.compression, &spec.gates),
-    );
+    let read =
+        (env!("CARGO_PKG_VERSION"), &source.digest, data, (&spec.data, &spec.task, &spec.compression, &spec.gates));
     artifacts::digest(&serde_json::to_vec(&read).unwrap_or_default())
 }

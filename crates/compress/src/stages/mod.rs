@@ -18,6 +18,6 @@ mod run;
 
 pub use job::{CompressError, Job, Source, fetch_source, open_data};
 pub use progress::{Event, Progress, Silent};
-pub use pruner::{PruneError, Pruner, Settings, State, Ticket};
+pub use pruner::{Ground, PruneError, Pruner, Settings, Ticket};
 pub use rows::calibration_rows;
 pub use run::{assess, compress};

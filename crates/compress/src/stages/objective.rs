@@ -42,15 +42,17 @@ pub fn is_open(objective: &Objective) -> bool {
     objective.latency.is_none() && objective.size.is_none() && objective.macs.is_none()
 }
 
-/// What to cut next, and to which share of what it is now: the part of the objective furthest from being met. `None` when
-/// all are met (later stages counted in). With nothing set, as little multiplying as the gates allow.
+/// What to cut next, and to which share of what it is now: the parts of the objective that are not met (later stages
+/// counted in), the furthest from it first. With nothing set, as little multiplying as the gates allow.
 #[must_use]
-pub fn next(objective: &Objective, baseline: &Cost, cost: &Cost, later: Later) -> Option<(Measure, f64)> {
+pub fn wanted(objective: &Objective, baseline: &Cost, cost: &Cost, later: Later) -> Vec<(Measure, f64)> {
     if is_open(objective) {
-        return Some((Measure::Macs, 0.0));
+        return vec![(Measure::Macs, 0.0)];
     }
-    let parts = parts(objective, baseline, cost, later);
-    parts.into_iter().filter(|(_, share)| *share < 1.0).min_by(|a, b| a.1.total_cmp(&b.1))
+    let mut parts = parts(objective, baseline, cost, later);
+    parts.retain(|(_, share)| *share < 1.0);
+    parts.sort_by(|a, b| a.1.total_cmp(&b.1));
+    parts
 }
 
 /// For each part of the objective, the share its cost must fall to; at least 1 when it is met.
@@ -68,7 +70,8 @@ fn parts(objective: &Objective, baseline: &Cost, cost: &Cost, later: Later) -> V
         let then = later.size(cost);
         // Only weights shrink: what is too much must come off their part of the file.
         let weights = if later == Later::Nothing { 4.0 } else { 1.0 } * cost.parameters as f64;
-        let share = if then <= target { ratio(target, then) } else { ratio((weights - (then - target)).max(0.0), weights) };
+        let share =
+            if then <= target { ratio(target, then) } else { ratio((weights - (then - target)).max(0.0), weights) };
         found.push((Measure::Bytes, share));
     }
     found
@@ -92,9 +95,10 @@ mod tests {
     fn the_part_furthest_from_its_goal_comes_next() {
         let objective = Objective { latency: factor(2.0), size: None, macs: factor(4.0) };
         let base = cost(1000, 1000, 1.0);
-        assert_eq!(next(&objective, &base, &base, Later::Nothing), Some((Measure::Macs, 0.25)));
-        assert_eq!(next(&objective, &base, &cost(1000, 200, 1.0), Later::Nothing), Some((Measure::Time, 0.5)));
-        assert_eq!(next(&objective, &base, &cost(1000, 200, 0.5), Later::Nothing), None);
+        let wanted = |now: &Cost| wanted(&objective, &base, now, Later::Nothing);
+        assert_eq!(wanted(&base), [(Measure::Macs, 0.25), (Measure::Time, 0.5)]);
+        assert_eq!(wanted(&cost(1000, 200, 1.0)), [(Measure::Time, 0.5)]);
+        assert_eq!(wanted(&cost(1000, 200, 0.5)), []);
         assert!(is_met(&objective, &base, &cost(1000, 250, 0.5)));
         assert!(!is_met(&objective, &base, &cost(1000, 251, 0.5)));
     }
@@ -103,16 +107,16 @@ mod tests {
     fn eight_bits_to_come_count_towards_size() {
         let objective = Objective { latency: None, size: factor(2.0), macs: None };
         let base = Cost { size: 1_000_000, parameters: 240_000, ..cost(0, 1000, 1.0) };
-        assert_eq!(next(&objective, &base, &base, Later::Int8 { layers: 10 }), None);
-        let (measure, share) = next(&objective, &base, &base, Later::Nothing).expect("not met");
-        assert_eq!(measure, Measure::Bytes);
-        assert!((share - 460.0 / 960.0).abs() < 1e-9, "{share}");
+        assert_eq!(wanted(&objective, &base, &base, Later::Int8 { layers: 10 }), []);
+        let found = wanted(&objective, &base, &base, Later::Nothing);
+        assert_eq!(found[0].0, Measure::Bytes);
+        assert!((found[0].1 - 460.0 / 960.0).abs() < 1e-9, "{found:?}");
     }
 
     #[test]
     fn nothing_set_is_met_and_never_finished() {
         let base = cost(1000, 1000, 1.0);
         assert!(is_met(&Objective::default(), &base, &base));
-        assert_eq!(next(&Objective::default(), &base, &base, Later::Nothing), Some((Measure::Macs, 0.0)));
+        assert_eq!(wanted(&Objective::default(), &base, &base, Later::Nothing), [(Measure::Macs, 0.0)]);
     }
 }

@@ -21,7 +21,7 @@ pub enum Event<'a> {
         /// Stages already recorded.
         stages: usize,
     },
-    /// A stage began.
+    /// A stage began. It may begin again under the same number when nothing could be cut as first proposed.
     StageStarted {
         /// Its number, from 0.
         index: usize,

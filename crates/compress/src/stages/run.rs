@@ -9,7 +9,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 use sentei_api::{
-    evidence::{Candidate, Evidence, LeftAlone, Outcome, SourceRecord, Splits, StageKind, StageRecord},
+    evidence::{Candidate, Cost, Evidence, GroupCut, LeftAlone, Outcome, SourceRecord, Splits, StageKind, StageRecord},
     quantity::Digest,
     spec::{Stage, Task, compression::Prune},
 };
@@ -23,7 +23,7 @@ use super::{
     objective::{self, Later},
     progress::{Event, Progress},
     protect,
-    pruner::{Pruner, Settings, State, Ticket},
+    pruner::{Ground, Pruner, Settings, Ticket},
     rows::calibration_rows,
 };
 use crate::{
@@ -68,8 +68,7 @@ pub fn compress(
     let original = Model::load(&source.path)?;
     let file = original.to_bytes()?;
     let calibration = calibration_rows(&data);
-    let mut judge =
-        Judge::new(runtime, &job.spec, &data, Part::Verification, &original, &file, &calibration)?;
+    let mut judge = Judge::new(runtime, &job.spec, &data, Part::Verification, &original, &file, &calibration)?;
     progress.event(&Event::Baseline { cost: &judge.cost });
     let broken = baseline_violations(&job.spec.gates, &judge.measurements, &judge.cost);
     if !broken.is_empty() {
@@ -80,19 +79,19 @@ pub fn compress(
     if !memory.stages.is_empty() {
         progress.event(&Event::Resumed { stages: memory.stages.len() });
     }
-    let dense = normal_form(runtime, original, &calibration)?;
+    let ground = ground(job, runtime, normal_form(runtime, original, &calibration)?, &calibration)?;
     let mut run = Run { job, runtime, progress, cancel, data: &data, calibration: &calibration, store, memory, clock };
     let plan = &job.spec.compression.stages;
     while run.memory.finished < plan.len() {
         run.stop_if_asked()?;
         let later = if plan[run.memory.finished + 1..].iter().any(|stage| matches!(stage, Stage::Quantize(_))) {
-            Later::Int8 { layers: sentei_onnx::linear::linear_sites(&dense).len() }
+            Later::Int8 { layers: ground.layers().len() }
         } else {
             Later::Nothing
         };
         match &plan[run.memory.finished] {
-            Stage::Prune(prune) => run.prune(&dense, prune, later, &mut judge)?,
-            Stage::Quantize(_) => run.quantize(&dense, &mut judge)?,
+            Stage::Prune(prune) => run.prune(&ground, prune, later, &mut judge)?,
+            Stage::Quantize(_) => run.quantize(&ground, &mut judge)?,
         }
         run.memory.finished += 1;
         (run.memory.step, run.memory.failures) = (None, 0);
@@ -118,8 +117,7 @@ pub fn assess(
     let original = Model::load(&source.path)?;
     let file = original.to_bytes()?;
     let calibration = calibration_rows(&data);
-    let mut judge =
-        Judge::new(runtime, &job.spec, &data, Part::Verification, &original, &file, &calibration)?;
+    let mut judge = Judge::new(runtime, &job.spec, &data, Part::Verification, &original, &file, &calibration)?;
     progress.event(&Event::Baseline { cost: &judge.cost });
     let broken = baseline_violations(&job.spec.gates, &judge.measurements, &judge.cost);
     if !broken.is_empty() {
@@ -133,8 +131,8 @@ pub fn assess(
     run.memory.stages.clear();
     run.memory.left_alone.clear();
     let model = Model::load(candidate)?;
-    let bytes = std::fs::read(candidate)
-        .map_err(|source| CompressError::Unreadable { path: candidate.to_owned(), source })?;
+    let bytes =
+        std::fs::read(candidate).map_err(|source| CompressError::Unreadable { path: candidate.to_owned(), source })?;
     let title = format!("model brought along: {}", candidate.display());
     let index = run.begin(&title);
     let verdict = judge.judge(&model, &bytes)?;
@@ -163,7 +161,7 @@ struct Proposal {
     title: String,
     kind: StageKind,
     divergence: f64,
-    cuts: Vec<sentei_api::evidence::GroupCut>,
+    cuts: Vec<GroupCut>,
     started: Instant,
 }
 
@@ -175,46 +173,54 @@ impl Run<'_> {
     /// Prunes in steps until the objective is met, nothing is left to cut, or two proposals in a row had to be undone.
     fn prune(
         &mut self,
-        dense: &Model,
+        ground: &Ground<'_>,
         prune: &Prune,
         later: Later,
         judge: &mut Judge<'_>,
     ) -> Result<(), CompressError> {
-        let mut pruner = pruner(self.job, self.runtime, self.calibration, dense, prune)?;
-        let (protected, frozen) = self.left_alone(&pruner);
+        let seed = u64::from(self.job.spec.compression.seed);
+        let sampling = Sampling { rows_per_column: ROWS_PER_COLUMN, least: LEAST_ROWS, seed };
+        let settings = Settings { importance: prune.importance, refit: prune.refit, sampling };
+        let mut pruner = Pruner::new(ground, settings, self.cancel);
+        let (protected, frozen) = self.left_alone(ground);
         if self.memory.step.is_none() {
             self.memory.left_alone.extend(frozen);
             self.memory.step = Some(prune.step.get());
         }
-        let mut state = State { model: self.committed_model(dense)?, kept: self.memory.kept.clone() };
         loop {
             self.stop_if_asked()?;
-            let now = self.memory.stages.iter().rev().find(|stage| matches!(stage.outcome, Outcome::Committed { .. }));
-            let now = now.map_or(judge.cost, |stage| stage.cost);
-            let Some((measure, share)) = objective::next(&self.job.spec.compression.objective, &judge.cost, &now, later)
-            else {
-                return Ok(());
-            };
+            let now = self.cost_now(judge);
             let step = self.memory.step.unwrap_or_else(|| prune.step.get());
-            let share = share.max(1.0 / step);
-            let started = Instant::now();
-            let title = title(measure, &judge.cost, &now, share);
-            let index = self.begin(&title);
             let spared: BTreeSet<String> = protected.union(&self.memory.spared).cloned().collect();
-            self.advance(index, "choosing what to cut");
-            let Some(ticket) = pruner.propose(&state, measure, share, &spared)? else {
-                self.progress.event(&Event::Note("nothing is left to prune"));
+            let started = Instant::now();
+            let index = self.memory.stages.len();
+            let wanted = objective::wanted(&self.job.spec.compression.objective, &judge.cost, &now, later);
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            let mut proposed = None;
+            for (measure, share) in wanted {
+                let share = share.max(1.0 / step);
+                let title = title(measure, &judge.cost, &now, share);
+                self.begin(&title);
+                self.advance(index, "choosing what to cut");
+                if let Some(ticket) = pruner.propose(&self.memory.kept, measure, share, &spared)? {
+                    proposed = Some((title, ticket));
+                    break;
+                }
+            }
+            let Some((title, ticket)) = proposed else {
+                self.progress.event(&Event::Note("nothing is left to prune that could help"));
                 return Ok(());
             };
             self.advance(index, "solving the kept weights again");
             let model = pruner.apply(&ticket.kept)?;
-            let divergence = pruner.divergence(&model)?;
+            let divergence = ground.divergence(&model)?;
             let proposal = Proposal { title, kind: StageKind::Prune, divergence, cuts: ticket.cuts.clone(), started };
             self.advance(index, "judging on verification rows");
             if self.decide(index, proposal, &model, judge)? {
-                self.memory.kept.clone_from(&ticket.kept);
+                self.memory.kept = ticket.kept;
                 self.memory.failures = 0;
-                state = State { model, kept: ticket.kept };
             } else {
                 self.memory.failures += 1;
                 self.memory.step = Some(1.0 + (step - 1.0) / 2.0);
@@ -227,10 +233,17 @@ impl Run<'_> {
         }
     }
 
+    /// Costs of the model as last committed.
+    fn cost_now(&self, judge: &Judge<'_>) -> Cost {
+        let mut committed = self.memory.stages.iter().rev();
+        let last = committed.find(|stage| matches!(stage.outcome, Outcome::Committed { .. }));
+        last.map_or(judge.cost, |stage| stage.cost)
+    }
+
     /// Protected groups, and what cannot be cut with the reason.
-    fn left_alone(&self, pruner: &Pruner<'_>) -> (BTreeSet<String>, Vec<LeftAlone>) {
+    fn left_alone(&self, ground: &Ground<'_>) -> (BTreeSet<String>, Vec<LeftAlone>) {
         let patterns = &self.job.spec.compression.protect;
-        let coupling = pruner.coupling();
+        let coupling = ground.coupling();
         let names = coupling.groups.iter().map(|group| &group.name);
         let protected: BTreeSet<String> =
             names.filter(|name| patterns.iter().any(|pattern| protect::matches(pattern, name))).cloned().collect();
@@ -241,13 +254,12 @@ impl Run<'_> {
     }
 
     /// Stores weights and activations in 8 bits; gives layers back to float while a gate fails.
-    fn quantize(&mut self, dense: &Model, judge: &mut Judge<'_>) -> Result<(), CompressError> {
+    fn quantize(&mut self, ground: &Ground<'_>, judge: &mut Judge<'_>) -> Result<(), CompressError> {
         let started = Instant::now();
         let title = "quantize to 8 bits".to_owned();
         let index = self.begin(&title);
         self.advance(index, "reading ranges of activations");
-        let model = self.committed_model(dense)?;
-        let pruner = pruner(self.job, self.runtime, self.calibration, dense, &Prune::default())?;
+        let model = self.committed_model(ground.dense())?;
         let batches = self.batches();
         let options = QuantizeOptions { threads: options().threads, ..QuantizeOptions::default() };
         let mut judged: Option<(Verdict, Vec<u8>)> = None;
@@ -263,22 +275,31 @@ impl Run<'_> {
         });
         let Reverted { passed, reverted } = match result {
             Ok(reverted) => reverted,
-            Err(CompressError::Quantize(error @ (quantize::QuantizeError::NothingToDo { .. } | quantize::QuantizeError::Opset { .. } | quantize::QuantizeError::AlreadyQuantized { .. }))) => {
+            Err(CompressError::Quantize(
+                error @ (quantize::QuantizeError::NothingToDo { .. }
+                | quantize::QuantizeError::Opset { .. }
+                | quantize::QuantizeError::AlreadyQuantized { .. }),
+            )) => {
                 self.progress.event(&Event::Note(&format!("not quantised: {error}")));
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         let Some((verdict, bytes)) = judged else { return Ok(()) };
-        let divergence = passed.as_ref().map(|passed| pruner.divergence(&passed.model)).transpose()?.unwrap_or(f64::NAN);
+        let divergence =
+            passed.as_ref().map(|passed| ground.divergence(&passed.model)).transpose()?.unwrap_or(f64::NAN);
         let divergence = if divergence.is_finite() { divergence } else { 0.0 };
-        drop(pruner);
         if let Some(passed) = &passed {
             let why = |node: &str, reason: String| LeftAlone { name: node.to_owned(), reason };
-            self.memory.left_alone.extend(passed.left_alone.iter().map(|left| why(&left.node, left.reason.to_string())));
+            self.memory
+                .left_alone
+                .extend(passed.left_alone.iter().map(|left| why(&left.node, left.reason.to_string())));
         }
         for (node, share) in &reverted {
-            let note = format!("layer `{node}` given back to float (alone it changes {:.3} % of the answers' variance)", share * 100.0);
+            let note = format!(
+                "layer `{node}` given back to float (alone it changes {:.3} % of the answers' variance)",
+                share * 100.0
+            );
             self.progress.event(&Event::Note(&note));
         }
         let digest = self.store.keep(&bytes)?;
@@ -320,7 +341,9 @@ impl Run<'_> {
             verdict.failures.push("the model gives answers that are not numbers on calibration rows".to_owned());
         }
         let passed = verdict.failures.is_empty();
-        let outcome = if passed { Outcome::Committed { digest: self.store.keep(&bytes)? } } else {
+        let outcome = if passed {
+            Outcome::Committed { digest: self.store.keep(&bytes)? }
+        } else {
             Outcome::Reverted { reasons: verdict.failures.clone() }
         };
         self.record(index, proposal, verdict, outcome);
@@ -376,8 +399,7 @@ impl Run<'_> {
         let mut candidates = Vec::new();
         if !kept.is_empty() {
             let original = Model::load(&source.path)?;
-            let report =
-                Judge::new(self.runtime, spec, self.data, Part::Report, &original, file, self.calibration)?;
+            let report = Judge::new(self.runtime, spec, self.data, Part::Report, &original, file, self.calibration)?;
             for (index, stage, digest) in kept {
                 candidates.push(Candidate {
                     measurements: report.metrics(&self.store.read(&digest)?)?,
@@ -392,7 +414,8 @@ impl Run<'_> {
         }
         candidates.sort_by(|a, b| b.cost.size.cmp(&a.cost.size));
         if !candidates.iter().any(|candidate| candidate.objective_met) {
-            self.progress.event(&Event::Note("the objective was not met: the gates, or what can be cut, stop short of it"));
+            self.progress
+                .event(&Event::Note("the objective was not met: the gates, or what can be cut, stop short of it"));
         }
         self.clock.lap(&mut self.memory);
         let count = |part| self.data.len(part) as u32;
@@ -418,20 +441,16 @@ impl Run<'_> {
     }
 }
 
-fn pruner<'p>(
+fn ground<'a>(
     job: &Job,
-    runtime: &'p Runtime,
-    calibration: &'p Rows,
-    dense: &'p Model,
-    prune: &Prune,
-) -> Result<Pruner<'p>, CompressError> {
-    let seed = u64::from(job.spec.compression.seed);
-    let sampling = Sampling { rows_per_column: ROWS_PER_COLUMN, least: LEAST_ROWS, seed };
-    let settings = Settings { importance: prune.importance, refit: prune.refit, sampling };
+    runtime: &'a Runtime,
+    dense: Model,
+    calibration: &'a Rows,
+) -> Result<Ground<'a>, CompressError> {
     let first = dense.outputs().first().map(|output| output.name.clone()).unwrap_or_default();
     let output = job.spec.task.output().map_or(first, str::to_owned);
     let classes = matches!(job.spec.task, Task::Classification(_) | Task::Ctc(_));
-    Ok(Pruner::new(runtime, dense, calibration, PROBED, &output, classes, settings)?)
+    Ok(Ground::new(runtime, dense, calibration, PROBED, &output, classes)?)
 }
 
 /// The model that is pruned: the same answers, constants and lengths spelled out.
@@ -443,7 +462,9 @@ fn normal_form(runtime: &Runtime, original: Model, rows: &Rows) -> Result<Model,
 }
 
 fn outcome(verdict: &Verdict, digest: Digest) -> Outcome {
-    if verdict.failures.is_empty() { Outcome::Committed { digest } } else {
+    if verdict.failures.is_empty() {
+        Outcome::Committed { digest }
+    } else {
         Outcome::Reverted { reasons: verdict.failures.clone() }
     }
 }
@@ -455,7 +476,7 @@ fn worst_group(ticket: &Ticket) -> Option<String> {
 }
 
 /// `prune to 2.0x MACs`.
-fn title(measure: Measure, baseline: &sentei_api::evidence::Cost, now: &sentei_api::evidence::Cost, share: f64) -> String {
+fn title(measure: Measure, baseline: &Cost, now: &Cost, share: f64) -> String {
     let (ratio, unit) = match measure {
         Measure::Macs => (baseline.macs as f64 / now.macs.max(1) as f64, "MACs"),
         Measure::Bytes => (baseline.parameters as f64 / now.parameters.max(1) as f64, "weights"),
@@ -465,7 +486,7 @@ fn title(measure: Measure, baseline: &sentei_api::evidence::Cost, now: &sentei_a
 }
 
 /// `prune 4.1x MACs, int8`.
-fn summary(baseline: &sentei_api::evidence::Cost, stage: &StageRecord) -> String {
+fn summary(baseline: &Cost, stage: &StageRecord) -> String {
     let macs = baseline.macs as f64 / stage.cost.macs.max(1) as f64;
     match (stage.kind, macs > 1.01) {
         (StageKind::Prune, _) => format!("prune {macs:.1}x MACs"),
