@@ -179,20 +179,21 @@ fn lengths(model: &Model, graph: &Graph<'_>, defects: &mut Vec<Defect>) {
                         second: length,
                     });
                 }
-                if let Some(bias) = site.bias.as_ref().and_then(|bias| graph.initializer(bias)) {
+                let convolves = matches!(site.op, LinearOp::Conv(_));
+                if let Some(bias) = node.input.get(2).and_then(|bias| graph.initializer(bias)).filter(|_| convolves) {
                     let length = product(&shape_of(bias).unwrap_or_default());
                     if length != site.out_units() {
                         defects.push(Defect::Lengths {
                             node: site.name.clone(),
                             what: format!("the length of `{}`", bias.name()),
                             first: length,
-                            against: format!("the units of `{}`", site.weight),
+                            against: format!("the number of filters in `{}`", site.weight),
                             second: site.out_units(),
                         });
                     }
                 }
                 // Only convolutions keep channels on an axis that the operators below leave alone.
-                matches!(site.op, LinearOp::Conv(_)).then(|| (site.out_units(), site.name.clone()))
+                convolves.then(|| (site.out_units(), site.name.clone()))
             }
             None => arrived.filter(|_| keeps_channels(node.op_type())),
         };

@@ -32,7 +32,7 @@ pub struct Reader {
 
 /// The nodes form a circle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("node {node} waits for its own result; a graph must have no circle")]
+#[error("node `{node}` waits for its own result; a graph must have no circle")]
 pub struct Circle {
     /// A node on (or behind) the circle.
     pub node: String,

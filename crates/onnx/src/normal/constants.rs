@@ -59,6 +59,40 @@ pub(super) fn transpose(model: &mut Model) -> usize {
     gone.len()
 }
 
+/// Carries out `Reshape` on weights by a constant shape: the values stay where they are.
+pub(super) fn reshape(model: &mut Model) -> usize {
+    let graph = Graph::new(model);
+    let mut done = Vec::new();
+    for (index, node) in graph.nodes().iter().enumerate() {
+        let ([weight, target], [output]) = (node.input.as_slice(), node.output.as_slice()) else { continue };
+        let constant = node.op_type() == "Reshape" && !attributes::flag(node, "allowzero") && !graph.is_output(output);
+        let weight = graph.initializer(weight).filter(|_| constant);
+        let target = graph.initializer(target).and_then(|target| Tensor::from_proto(target).ok()?.to_i64());
+        let dims = weight.zip(target).and_then(|(weight, target)| dims(&weight.dims, &target));
+        if let (Some(weight), Some(dims)) = (weight, dims) {
+            done.push((index, TensorProto { name: Some(output.clone()), dims, ..weight.clone() }));
+        }
+    }
+    let gone = done.iter().map(|(index, _)| *index).collect();
+    edit::remove_nodes(model, &gone);
+    model.graph_mut().initializer.extend(done.into_iter().map(|(_, weight)| weight));
+    gone.len()
+}
+
+/// The shape that `target` asks for, with its zeros and its -1 filled in.
+fn dims(from: &[i64], target: &[i64]) -> Option<Vec<i64>> {
+    let product = |dims: &[i64]| dims.iter().try_fold(1_i64, |product, &dim| product.checked_mul(dim));
+    let mut dims = Vec::with_capacity(target.len());
+    for (i, &length) in target.iter().enumerate() {
+        dims.push(if length == 0 { *from.get(i)? } else { length });
+    }
+    if let Some(open) = dims.iter().position(|&length| length == -1) {
+        dims[open] = 1;
+        dims[open] = product(from)?.checked_div(product(&dims)?)?;
+    }
+    (dims.iter().all(|&length| length >= 0) && product(&dims)? == product(from)?).then_some(dims)
+}
+
 /// A matrix of reals with its axes swapped, in its own type.
 fn flip(tensor: &Tensor) -> Option<Tensor> {
     let [rows, columns] = *tensor.shape() else { return None };

@@ -73,6 +73,7 @@ pub fn normalise(mut model: Model) -> Result<Normalised, NormaliseError> {
     note(close_weights(&mut model), "weights that callers could have overridden are now constant");
     note(constants::promote(&mut model), "Constant nodes became weights");
     note(redundant::strip(&mut model), "Identity and Dropout nodes removed");
+    note(constants::reshape(&mut model), "Reshape nodes of weights carried out");
     note(constants::transpose(&mut model), "Transpose nodes of weights carried out");
     note(batchnorm::fold(&mut model), "BatchNormalization nodes folded into the layer before");
     model.drop_unused();
