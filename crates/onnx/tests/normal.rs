@@ -7,7 +7,7 @@ mod support;
 use sentei_onnx::{
     Model,
     attributes::Attribute::{Int, Ints, Tensor as Value},
-    linear::linear_sites,
+    linear::{Site, linear_sites},
     normal::normalise,
     proto::OperatorSetIdProto,
 };
@@ -56,7 +56,7 @@ fn weights_behind_a_transpose_or_a_reshape_become_the_layers_own() {
     net.op("square", "Reshape", &["flat", "shape"]);
     net.op("y", "MatMul", &["h", "square"]);
     let normal = becomes(&net.build(&["y"]), &["MatMul", "MatMul"]);
-    assert_eq!(linear_sites(&normal).iter().map(|site| site.out_units()).collect::<Vec<_>>(), [4, 3]);
+    assert_eq!(linear_sites(&normal).iter().map(Site::out_units).collect::<Vec<_>>(), [4, 3]);
 }
 
 /// A layer and a batch normalisation behind it.
