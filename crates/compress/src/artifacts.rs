@@ -34,11 +34,14 @@ pub enum ArtifactError {
 }
 
 /// The SHA-256 of some bytes.
+///
+/// # Panics
+/// Never: 32 bytes always are 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> Digest {
     let digits = hex::encode(Sha256::digest(bytes));
     #[expect(clippy::expect_used, reason = "32 bytes are 64 lower-case hexadecimal digits")]
-    digits.parse().expect("a digest")
+    digits.parse().expect("64 lower-case hexadecimal digits")
 }
 
 /// A folder `artifacts` of files named `<sha256>.onnx`.

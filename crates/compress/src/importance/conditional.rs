@@ -1,7 +1,7 @@
 //! What is lost after the best compensation: block Optimal Brain Surgeon, joint over a group's consumers.
 //!
 //! For a unit with columns `c`, removing it and re-solving what is kept costs `tr(W_c·[(H⁻¹)_cc]⁻¹·W_cᵀ)` (Hassibi &
-//! Stork 1993; for blocks, Kurtic et al., *ZipLM*, 2023). After each removal weights and inverse are brought up to date
+//! Stork 1993; for blocks, Kurtic et al., *`ZipLM`*, 2023). After each removal weights and inverse are brought up to date
 //! in place, so that one pass orders all units.
 
 use faer::{Accum, Mat, Par, Side, linalg::matmul::matmul, linalg::solvers::DenseSolveCore};
@@ -132,7 +132,9 @@ impl<'a> State<'a> {
     fn refresh(&mut self, alive: &[bool]) {
         let mut there = vec![true; self.ridged.ncols()];
         for (columns, _) in self.consumer.columns.iter().zip(alive).filter(|(_, alive)| !**alive) {
-            columns.iter().for_each(|&column| there[column] = false);
+            for &column in columns {
+                there[column] = false;
+            }
         }
         let kept: Vec<usize> = (0..there.len()).filter(|&column| there[column]).collect();
         let small = Mat::from_fn(kept.len(), kept.len(), |i, j| self.ridged[(kept[i], kept[j])]);

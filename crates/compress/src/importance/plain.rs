@@ -44,7 +44,9 @@ pub fn magnitude(producers: &[(MatRef<'_, f64>, &[Vec<usize>])], consumers: &[Co
         }
     }
     let total = scores.iter().sum::<f64>().max(f64::MIN_POSITIVE);
-    scores.iter_mut().for_each(|score| *score /= total);
+    for score in &mut scores {
+        *score /= total;
+    }
     ascending(&scores)
 }
 

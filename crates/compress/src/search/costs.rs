@@ -1,6 +1,6 @@
 //! A model's costs as functions of its groups' widths, read off the graph.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sentei_onnx::{Model, Shapes, coupling::Coupling};
 
@@ -42,7 +42,7 @@ pub fn structure(model: &Model, coupling: &Coupling, shapes: &Shapes, layers: &[
     if measure == Measure::Bytes {
         for tensor in &model.graph().initializer {
             let shape: Vec<usize> = tensor.dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
-            let bytes = tensor.raw_data.as_ref().map_or(0, |raw| raw.len()) + 4 * tensor.float_data.len();
+            let bytes = tensor.raw_data.as_deref().map_or(0, <[u8]>::len) + 4 * tensor.float_data.len();
             add(Some((tensor.name(), &shape)), bytes as f64, 1);
         }
         return found;
@@ -57,9 +57,12 @@ pub fn structure(model: &Model, coupling: &Coupling, shapes: &Shapes, layers: &[
     found
 }
 
-/// For each weight, for each of its axes, the groups on it and the length of one unit.
-fn axes_by_weight(coupling: &Coupling) -> HashMap<&str, std::collections::BTreeMap<usize, Vec<(usize, usize)>>> {
-    let mut found: HashMap<&str, std::collections::BTreeMap<usize, Vec<(usize, usize)>>> = HashMap::new();
+/// For each axis of a weight, the groups on it and the length of one unit.
+type GroupsByAxis = BTreeMap<usize, Vec<(usize, usize)>>;
+
+/// The axes of each weight that groups shorten.
+fn axes_by_weight(coupling: &Coupling) -> HashMap<&str, GroupsByAxis> {
+    let mut found: HashMap<&str, GroupsByAxis> = HashMap::new();
     for (index, group) in coupling.groups.iter().enumerate() {
         for slice in &group.slices {
             let axes = found.entry(&slice.initializer).or_default();

@@ -20,9 +20,8 @@ impl Grain {
         match self {
             Self::Channels if width <= 32 => 4,
             Self::Channels if width <= 64 => 8,
-            Self::Channels | Self::Blocks => 16,
             Self::Features if width <= 128 => 8,
-            Self::Features => 16,
+            Self::Channels | Self::Blocks | Self::Features => 16,
             Self::Single => 1,
         }
     }

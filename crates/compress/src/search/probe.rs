@@ -138,20 +138,26 @@ impl<'a> Survey<'a> {
     }
 
     fn ranked(&self, index: usize) -> Result<Vec<Removal>, ProbeError> {
+        /// A layer that reads the group.
+        struct Read {
+            covariance: Mat<f64>,
+            weights: Mat<f64>,
+            columns: Vec<Vec<usize>>,
+        }
         let group = &self.subject.coupling.groups[index];
-        let mut parts: Vec<(Mat<f64>, Mat<f64>, Vec<Vec<usize>>)> = Vec::new();
+        let mut parts: Vec<Read> = Vec::new();
         for (layer, inputs) in self.consumers(index) {
             let Some(sums) = inputs.sums.first() else { continue };
             let moments = if layer.can_have_bias() { sums.centred() } else { sums.raw() };
             let weights = layer.matrices(self.subject.model)?.swap_remove(0);
-            parts.push((moments.covariance, weights, cuts::columns(group, layer)));
+            parts.push(Read { covariance: moments.covariance, weights, columns: cuts::columns(group, layer) });
         }
         let consumers: Vec<Consumer<'_>> = parts
             .iter()
-            .map(|(covariance, weights, columns)| Consumer {
-                covariance: covariance.as_ref(),
-                weights: weights.as_ref(),
-                columns,
+            .map(|read| Consumer {
+                covariance: read.covariance.as_ref(),
+                weights: read.weights.as_ref(),
+                columns: &read.columns,
             })
             .collect();
         Ok(match self.subject.importance {

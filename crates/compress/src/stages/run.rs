@@ -285,15 +285,15 @@ impl Run<'_> {
             }
             Err(error) => return Err(error),
         };
-        let Some((verdict, bytes)) = judged else { return Ok(()) };
+        let Some((mut verdict, bytes)) = judged else { return Ok(()) };
+        // As many weights as before, in fewer bits.
+        verdict.cost.parameters = self.cost_now(judge).parameters;
         let divergence =
             passed.as_ref().map(|passed| ground.divergence(&passed.model)).transpose()?.unwrap_or(f64::NAN);
         let divergence = if divergence.is_finite() { divergence } else { 0.0 };
         if let Some(passed) = &passed {
             let why = |node: &str, reason: String| LeftAlone { name: node.to_owned(), reason };
-            self.memory
-                .left_alone
-                .extend(passed.left_alone.iter().map(|left| why(&left.node, left.reason.to_string())));
+            self.memory.left_alone.extend(passed.left_alone.iter().map(|left| why(&left.node, left.reason.clone())));
         }
         for (node, share) in &reverted {
             let note = format!(
@@ -412,7 +412,7 @@ impl Run<'_> {
                 });
             }
         }
-        candidates.sort_by(|a, b| b.cost.size.cmp(&a.cost.size));
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.cost.size));
         if !candidates.iter().any(|candidate| candidate.objective_met) {
             self.progress
                 .event(&Event::Note("the objective was not met: the gates, or what can be cut, stop short of it"));
