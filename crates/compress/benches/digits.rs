@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p sentei-compress --bench digits -- 2 4.4` prunes in one go to each ratio; `2/1.25` in steps of 1.25x.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot run should say so and stop")]
+
 use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicBool, time::Instant};
 
 use sentei_api::spec::{Data, DataSource, Importance, Preprocess, Refit};

@@ -1,5 +1,7 @@
 //! The stages end to end, on the real runtime and the example models.
 
+#![expect(clippy::expect_used, reason = "helpers of tests may panic like the tests themselves")]
+
 use std::{
     path::Path,
     sync::{
@@ -22,7 +24,7 @@ fn examples(folder: &str) -> std::path::PathBuf {
 }
 
 /// The digits example with few rows, so that a test takes seconds.
-fn digits(compression: serde_json::Value, gates: serde_json::Value) -> CompressedModelSpec {
+fn digits(compression: &serde_json::Value, gates: &serde_json::Value) -> CompressedModelSpec {
     let source = |part: &str, limit: u32| {
         serde_json::json!({
             "uri": "digits.npz", "inputs": { "input": format!("x_{part}") }, "labels": format!("y_{part}"),
@@ -85,7 +87,7 @@ fn a_run_commits_stages_and_ends_the_same_after_an_interruption() {
     let runtime = runtime();
     let go = AtomicBool::new(false);
     let (whole, parts) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let spec = digits(prune_to("1.6x"), lenient());
+    let spec = digits(&prune_to("1.6x"), &lenient());
     let evidence = compress(&job(spec.clone(), whole.path()), &runtime, &Silent, &go).expect("evidence");
 
     assert!(evidence.stages.len() >= 2, "{:?}", evidence.stages.len());
@@ -117,7 +119,7 @@ fn a_stage_that_fails_its_gate_is_undone_and_the_reason_has_numbers() {
         "objective": { "macs": "30x" }, "stages": [{ "prune": { "step": "12x" } }], "protect": ["/conv1/*"],
     });
     let gates = serde_json::json!([{ "metric": "accuracy", "maxRegression": 0.002 }]);
-    let job = job(digits(compression, gates), work.path());
+    let job = job(digits(&compression, &gates), work.path());
     let evidence = compress(&job, &runtime(), &Silent, &AtomicBool::new(false)).expect("evidence");
     let Outcome::Reverted { reasons } = &evidence.stages[0].outcome else { panic!("{:?}", evidence.stages[0].outcome) };
     assert!(reasons[0].contains("accuracy fell by"), "{reasons:?}");
@@ -129,7 +131,7 @@ fn a_stage_that_fails_its_gate_is_undone_and_the_reason_has_numbers() {
 fn a_baseline_that_fails_its_own_gate_is_refused() {
     let work = tempfile::tempdir().expect("a folder");
     let gates = serde_json::json!([{ "metric": "accuracy", "thresholdRange": { "min": 0.999 } }]);
-    let job = job(digits(prune_to("2x"), gates), work.path());
+    let job = job(digits(&prune_to("2x"), &gates), work.path());
     let error = compress(&job, &runtime(), &Silent, &AtomicBool::new(false)).expect_err("must be refused");
     assert!(matches!(error, CompressError::BaselineFailsGates(_)));
     assert!(error.to_string().contains("the baseline itself fails a gate"), "{error}");
@@ -138,7 +140,7 @@ fn a_baseline_that_fails_its_own_gate_is_refused() {
 #[test]
 fn another_file_than_the_manifest_names_is_refused() {
     let work = tempfile::tempdir().expect("a folder");
-    let mut spec = digits(prune_to("2x"), lenient());
+    let mut spec = digits(&prune_to("2x"), &lenient());
     spec.source.sha256 = Some("0".repeat(64).parse().expect("a digest"));
     let error = compress(&job(spec, work.path()), &runtime(), &Silent, &AtomicBool::new(false)).expect_err("refused");
     assert!(error.to_string().contains("source.sha256"), "{error}");
@@ -149,7 +151,7 @@ fn a_model_brought_along_is_measured_and_judged() {
     let work = tempfile::tempdir().expect("a folder");
     let folder = examples("digits");
     let good = folder.join("digits_resnet20_bn.onnx");
-    let job = job(digits(prune_to("2x"), lenient()), work.path());
+    let job = job(digits(&prune_to("2x"), &lenient()), work.path());
     let evidence = assess(&job, &good, &runtime(), &Silent).expect("evidence");
     assert!(evidence.candidates[0].gates_passed);
 
