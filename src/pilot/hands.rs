@@ -30,7 +30,7 @@ use super::{
     observe::{self, Page},
     parity::Golden,
     prometheus,
-    supervisor::{Seen, Server, Template},
+    supervisor::{Seen, Server, Template, epoch_now},
 };
 use crate::{cli::Fault, terminal::Terminal};
 
@@ -54,6 +54,7 @@ pub struct Watched {
 struct RunningProxy {
     handle: ProxyHandle,
     address: SocketAddr,
+    epoch: u64,
     stop: tokio::sync::oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -229,7 +230,7 @@ impl Hands {
         });
         let proxy = self.proxy.as_ref().and_then(|proxy| {
             let page = observe::parse(proxy.handle.metrics().as_bytes()).ok()?;
-            Some(page.scrape("proxy", 1, role, version))
+            Some(page.scrape("proxy", proxy.epoch, role, version))
         });
         pages.chain(proxy).collect()
     }
@@ -247,7 +248,7 @@ impl Hands {
                 &format!("  · {:<24} clients call http://{address}", "ProxyListening"),
                 json!({ "address": address.to_string() }),
             );
-            self.proxy = Some(RunningProxy { handle, address, stop, task });
+            self.proxy = Some(RunningProxy { handle, address, epoch: epoch_now(), stop, task });
         }
         if let Some(proxy) = &self.proxy {
             if let Some(address) = self.baseline.address {

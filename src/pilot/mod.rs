@@ -209,15 +209,16 @@ impl<'a> Clients<'a> {
     }
 
     fn follow(&mut self, hands: &Hands) {
-        if let (Some(proxy), Some(replay)) = (hands.proxy_address(), self.replay.take_if(|_| hands.proxy_address().is_some())) {
+        let Some(proxy) = hands.proxy_address() else { return };
+        if let Some(replay) = self.replay.take() {
             let replay = Replay { proxy, ..replay };
             self.task = Some(traffic::start(replay, hands.client.clone(), Arc::clone(&self.seen)));
         }
     }
 
     fn rollback_facts(&self, status: &CompressedModelStatus) -> Option<sentei_console::RollbackFacts> {
-        let replayed = self.args.traffic == Traffic::Replay && status.last_breach.is_some();
-        replayed.then(|| summary::rollback_facts(&self.seen.bad_candidate_answers())).flatten()
+        let breach = status.last_breach.as_ref().filter(|_| self.args.traffic == Traffic::Replay)?;
+        summary::rollback_facts(&self.seen.bad_candidate_answers(), breach)
     }
 
     fn stop(&mut self) {

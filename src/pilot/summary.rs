@@ -178,14 +178,21 @@ fn quantile(histogram: &Histogram, q: f64) -> Option<f64> {
     None
 }
 
-/// From the first to the last bad answer of the candidate.
-pub fn rollback_facts(bad: &[BadAnswer]) -> Option<RollbackFacts> {
-    let (first, last) = (bad.first()?, bad.last()?);
+/// From the first to the last bad answer of the candidate, of the kind that the breach is about: even a good model is
+/// wrong now and then, and that is not what a rollback stops.
+pub fn rollback_facts(bad: &[BadAnswer], breach: &Breach) -> Option<RollbackFacts> {
+    let about_answers = matches!(breach.metric.as_str(), "accuracy" | "agreement");
+    let counts = |answer: &&BadAnswer| {
+        if about_answers { breach.slice.is_none() || answer.slice == breach.slice } else { answer.error }
+    };
+    let mut times = bad.iter().filter(counts).map(|answer| answer.time);
+    let first = times.next()?;
+    let (last, after_first) = times.fold((first, 0), |(_, count), time| (time, count + 1));
     Some(RollbackFacts {
-        first_bad: first.time,
-        last_bad: last.time,
-        bad_answers: bad.len() as u64,
-        seconds: last.time.duration_since(first.time).as_secs_f64(),
+        first_bad: first,
+        last_bad: last,
+        bad_answers: after_first + 1,
+        seconds: last.duration_since(first).as_secs_f64(),
     })
 }
 
@@ -287,12 +294,33 @@ mod tests {
         assert_eq!(quantile(&Histogram::default(), 0.5), None);
     }
 
+    fn breach(metric: &str, slice: Option<&str>) -> Breach {
+        Breach {
+            metric: metric.to_owned(),
+            slice: slice.map(str::to_owned),
+            value: Estimate { value: 1.0, low: 0.5, high: 1.0, samples: 3 },
+            limit: 0.01,
+            samples: 3,
+            bad: 3,
+            window_seconds: 1.0,
+            phase: Phase::Progressing,
+            weight: 5,
+            time: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     #[test]
-    fn the_exposure_runs_from_the_first_bad_answer_to_the_last() {
-        let at = |millis| BadAnswer { time: Timestamp::from_millisecond(millis).unwrap(), error: true };
-        let facts = rollback_facts(&[at(1000), at(1250), at(1400)]).unwrap();
+    fn the_exposure_runs_over_the_answers_that_the_breach_is_about() {
+        let at = |millis, error, slice: &str| BadAnswer {
+            time: Timestamp::from_millisecond(millis).unwrap(),
+            error,
+            slice: Some(slice.to_owned()),
+        };
+        let bad = [at(0, false, "a"), at(1000, true, "a"), at(1250, true, "b"), at(1400, true, "a")];
+        let facts = rollback_facts(&bad, &breach("errorRate", None)).unwrap();
         assert!((facts.seconds - 0.4).abs() < 1e-9);
         assert_eq!(facts.bad_answers, 3);
-        assert_eq!(rollback_facts(&[]), None);
+        assert_eq!(rollback_facts(&bad, &breach("accuracy", Some("b"))).unwrap().bad_answers, 1);
+        assert_eq!(rollback_facts(&[], &breach("errorRate", None)), None);
     }
 }

@@ -47,7 +47,7 @@ pub struct Server {
     fault: Option<Fault>,
     state: State,
     backoff: Duration,
-    /// How often it was started: counters begin anew each time.
+    /// When this life began, in milliseconds: counters begin anew with each, also after a restart of the pilot.
     epoch: u64,
 }
 
@@ -66,7 +66,7 @@ impl Server {
             fault,
             state: State::Running { child, since: Instant::now() },
             backoff: FIRST_BACKOFF,
-            epoch: 1,
+            epoch: epoch_now(),
         })
     }
 
@@ -93,7 +93,7 @@ impl Server {
             State::Dead { reason, retry_at } if Instant::now() < *retry_at => Seen::Crashed(reason.clone()),
             State::Dead { .. } => match spawn(template, self.role, &self.model, &self.version, self.fault) {
                 Ok(child) => {
-                    self.epoch += 1;
+                    self.epoch = epoch_now().max(self.epoch + 1);
                     self.state = State::Running { child, since: Instant::now() };
                     Seen::Starting
                 }
@@ -118,6 +118,11 @@ impl Server {
             }
         }
     }
+}
+
+/// A number for a life of a process that is larger than that of any earlier one.
+pub fn epoch_now() -> u64 {
+    jiff::Timestamp::now().as_millisecond().unsigned_abs()
 }
 
 fn address_file(template: &Template, role: Role) -> PathBuf {

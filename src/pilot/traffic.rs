@@ -30,10 +30,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_REMEMBERED: usize = 100_000;
 
 /// One answer of the candidate that was an error, never came, or was wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadAnswer {
     pub time: Timestamp,
+    /// An error or no answer, rather than a wrong one.
     pub error: bool,
+    pub slice: Option<String>,
 }
 
 /// What the clients saw.
@@ -144,7 +146,7 @@ impl Replay {
         let by_candidate = answer.headers().get(ROLE_HEADER).is_some_and(|role| role == Role::Candidate.as_str());
         let bad = |error| {
             if by_candidate {
-                seen.remember(BadAnswer { time, error });
+                seen.remember(BadAnswer { time, error, slice: self.slice(row).map(str::to_owned) });
             }
         };
         if !answer.status().is_success() {

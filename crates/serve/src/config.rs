@@ -181,10 +181,8 @@ pub struct ServerConfig {
     pub task: Task,
     /// Slice names that become label values; any other is counted as `other`.
     pub slices: Vec<String>,
-    /// Signs feedback tokens; shared by all servers of a model, or else each takes only its own.
+    /// Signs feedback tokens; shared by all servers of a model, of both roles, or else each takes only its own.
     pub key: TokenKey,
-    /// Versions, beside its own, whose tokens this server counts: the other side of the comparison.
-    pub peer_versions: Vec<String>,
     /// What to run before being ready.
     pub warm_up: WarmUp,
     /// Bounds.
@@ -211,7 +209,6 @@ impl ServerConfig {
             task: Task::None,
             slices: Vec::new(),
             key: TokenKey::random(),
-            peer_versions: Vec::new(),
             warm_up: WarmUp::default(),
             limits: Limits::default(),
             fault: None,

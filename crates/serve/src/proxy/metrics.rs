@@ -67,7 +67,7 @@ impl Metrics {
         let help = "From the request's arrival to the beginning of its answer";
         registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         let help = "Share of the requests each role is to get";
-        registry.register_with_unit("weight", help, Unit::Ratios, weights.clone());
+        registry.register_with_unit("weight", help, Unit::Other("ratio".to_owned()), weights.clone());
         let metrics = Self { registry, requests, durations, weights };
         metrics.set_weight(weight);
         metrics

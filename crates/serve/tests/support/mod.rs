@@ -26,7 +26,6 @@ pub fn config(role: Role) -> ServerConfig {
         task: Task::Classification { output: None },
         slices: vec!["round".into(), "straight".into()],
         key: TokenKey::from([7; 32]),
-        peer_versions: vec!["v-baseline".into(), "v-candidate".into()],
         ..ServerConfig::new(runtime(), digits(), "digits", &format!("v-{role}"), role)
     }
 }
