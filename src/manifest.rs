@@ -25,7 +25,8 @@ impl Manifest {
         let model = match sentei_api::lint(&text) {
             Ok(model) => model,
             Err(findings) => {
-                let lines: Vec<String> = findings.iter().map(|finding| finding.in_file(&path.display().to_string())).collect();
+                let lines: Vec<String> =
+                    findings.iter().map(|finding| finding.in_file(&path.display().to_string())).collect();
                 bail!("{}\n{}: {}", lines.join("\n"), path.display(), count(lines.len()));
             }
         };

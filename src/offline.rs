@@ -65,11 +65,7 @@ pub fn evaluate(args: &cli::Evaluate, onnxruntime: Option<&Path>, terminal: &Ter
 }
 
 fn job(manifest: &Manifest, state: Option<&Path>) -> Job {
-    Job {
-        spec: manifest.model.spec.clone(),
-        base: manifest.base.clone(),
-        work: manifest.state_dir(state).join("work"),
-    }
+    Job { spec: manifest.model.spec.clone(), base: manifest.base.clone(), work: manifest.state_dir(state).join("work") }
 }
 
 /// The first interrupt asks for an end at the next safe point; what was committed stays.
@@ -101,7 +97,8 @@ fn print_frontier(terminal: &Terminal, evidence: &Evidence, work: &Path) {
         );
         terminal.event("Candidate", &text, json!({ "candidate": candidate }));
     }
-    let text = format!("  {:.0} s of CPU; candidates and evidence.json are in {}", evidence.cpu_seconds, work.display());
+    let text =
+        format!("  {:.0} s of CPU; candidates and evidence.json are in {}", evidence.cpu_seconds, work.display());
     terminal.event("CompressionEnded", &text, json!({ "cpuSeconds": evidence.cpu_seconds, "work": work }));
 }
 

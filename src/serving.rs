@@ -61,11 +61,9 @@ fn task(text: &str, output: Option<String>) -> Result<Task> {
         None if text == "classification" => Ok(Task::Classification { output }),
         None if text == "none" => Ok(Task::None),
         Some(("regression", tolerance)) => {
-            let tolerance = tolerance
-                .parse()
-                .ok()
-                .filter(|tolerance: &f64| *tolerance >= 0.0)
-                .with_context(|| format!("--task: `{tolerance}` is not a tolerance, expected a number of at least 0"))?;
+            let tolerance = tolerance.parse().ok().filter(|tolerance: &f64| *tolerance >= 0.0).with_context(|| {
+                format!("--task: `{tolerance}` is not a tolerance, expected a number of at least 0")
+            })?;
             Ok(Task::Regression { output, tolerance })
         }
         _ => bail!("--task is `{text}`, expected classification, regression:TOLERANCE or none"),

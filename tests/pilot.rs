@@ -1,12 +1,14 @@
 //! The whole loop as its user meets it: the real command, two real server processes, real requests.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic, in its helpers too")]
+
 mod support;
 
 use std::{process::Command, time::Duration};
 
 use support::Workplace;
 
-const LONG: Duration = Duration::from_secs(180);
+const LONG: Duration = Duration::from_mins(3);
 
 /// Seconds from the candidate's first bad answer to its last, and how many there were.
 fn exposure(workplace: &Workplace) -> (f64, u64) {
@@ -72,7 +74,12 @@ fn a_slow_candidate_is_rolled_back_by_its_latency() {
 
 #[test]
 fn a_pilot_killed_in_mid_rollout_resumes_in_the_same_phase_and_ends_the_same() {
-    let slow_steps = |manifest: String| manifest.replace("setWeight: 25\n        - pause: { duration: 1s }", "setWeight: 25\n        - pause: { duration: 6s }");
+    let slow_steps = |manifest: String| {
+        manifest.replace(
+            "setWeight: 25\n        - pause: { duration: 1s }",
+            "setWeight: 25\n        - pause: { duration: 6s }",
+        )
+    };
     let workplace = Workplace::digits(slow_steps);
     let mut pilot = workplace.pilot(&["--candidate", &original(), "--rate", "120"]);
     pilot.wait_for("TrafficWeightUpdated", LONG);
@@ -84,7 +91,9 @@ fn a_pilot_killed_in_mid_rollout_resumes_in_the_same_phase_and_ends_the_same() {
     let mut again = workplace.pilot(&["--candidate", &original(), "--rate", "120"]);
     let code = again.end(LONG);
     assert_eq!(code, 0, "{}", again.story());
-    assert!(again.seen[0]["resumed"].as_bool() == Some(true) || again.seen.iter().any(|event| event["resumed"] == true));
+    assert!(
+        again.seen[0]["resumed"].as_bool() == Some(true) || again.seen.iter().any(|event| event["resumed"] == true)
+    );
     let compressed_again = again.seen.iter().any(|event| event["event"] == "CompressionStarted");
     assert!(!compressed_again, "{}", again.story());
     assert_eq!(workplace.status()["phase"], "Succeeded");
@@ -114,13 +123,15 @@ fn a_second_pilot_of_the_same_state_is_refused() {
 
 #[test]
 fn a_person_can_bring_a_rollout_back() {
-    let slow_steps = |manifest: String| manifest.replace("setWeight: 25\n        - pause: { duration: 1s }", "setWeight: 25\n        - pause: {}");
+    let slow_steps = |manifest: String| {
+        manifest.replace("setWeight: 25\n        - pause: { duration: 1s }", "setWeight: 25\n        - pause: {}")
+    };
     let workplace = Workplace::digits(slow_steps);
     let mut pilot = workplace.pilot(&["--candidate", &original(), "--rate", "60"]);
     pilot.wait_for("Paused", LONG);
     let told = workplace.run(&["tell", "rollback", "--state", "state"]);
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    assert_eq!(pilot.end(Duration::from_secs(60)), 3, "{}", pilot.story());
+    assert_eq!(pilot.end(Duration::from_mins(1)), 3, "{}", pilot.story());
     assert_eq!(workplace.status()["weights"]["candidate"], 0);
 }
 
@@ -129,7 +140,8 @@ fn a_taken_port_is_an_error_that_names_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let workplace = Workplace::digits(|manifest| manifest);
-    let ended = workplace.run(&["pilot", "model.yaml", "--state", "state", "--candidate", &original(), "--listen", &address]);
+    let ended =
+        workplace.run(&["pilot", "model.yaml", "--state", "state", "--candidate", &original(), "--listen", &address]);
     assert_eq!(ended.status.code(), Some(1));
     let error = String::from_utf8_lossy(&ended.stderr);
     assert!(error.contains(&address), "{error}");
@@ -138,7 +150,10 @@ fn a_taken_port_is_an_error_that_names_it() {
 #[test]
 fn a_baseline_that_fails_its_own_gate_starts_nothing() {
     let impossible = |manifest: String| {
-        manifest.replace("- { metric: accuracy, maxRegression: 0.03 }", "- { metric: accuracy, thresholdRange: { min: 0.999 } }")
+        manifest.replace(
+            "- { metric: accuracy, maxRegression: 0.03 }",
+            "- { metric: accuracy, thresholdRange: { min: 0.999 } }",
+        )
     };
     let workplace = Workplace::digits(impossible);
     let mut pilot = workplace.pilot(&[]);
@@ -152,26 +167,24 @@ fn a_full_disk_while_compressing_leaves_nothing_half_written() {
     let workplace = Workplace::digits(|manifest| manifest);
     // Files of this process may not grow beyond 100 blocks of 512 bytes; the signal is ignored, so writes fail as on a
     // full disk.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 100; exec {} compress model.yaml --state state",
-        env!("CARGO_BIN_EXE_sentei")
-    );
+    let script =
+        format!("trap '' XFSZ; ulimit -f 100; exec {} compress model.yaml --state state", env!("CARGO_BIN_EXE_sentei"));
     let ended = Command::new("sh").args(["-c", &script]).current_dir(workplace.folder.path()).output().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stdout));
     let error = String::from_utf8_lossy(&ended.stderr);
     assert!(error.contains("File too large") || error.contains("cannot write"), "{error}");
-    let models = walk(&workplace.path("state"));
-    assert!(models.iter().all(|name| !name.ends_with(".onnx")), "{models:?}");
+    let files = walk(&workplace.path("state"));
+    assert!(files.iter().all(|file| file.extension().is_none_or(|extension| extension != "onnx")), "{files:?}");
 }
 
-fn walk(folder: &std::path::Path) -> Vec<String> {
-    let mut names = Vec::new();
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
-            names.extend(walk(&entry.path()));
+            files.extend(walk(&entry.path()));
         } else {
-            names.push(entry.path().display().to_string());
+            files.push(entry.path());
         }
     }
-    names
+    files
 }

@@ -1,5 +1,7 @@
 //! `docs/reference.md` names every public phase, reason and metric once.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic, in its helpers too")]
+
 mod support;
 
 use std::{
@@ -26,8 +28,12 @@ fn every_reason_stands_in_the_reference() {
 fn every_phase_stands_in_the_reference() {
     let crd = sentei_api::crd_yaml().unwrap();
     let phases = crd.split("phase:").nth(1).unwrap();
-    let listed: Vec<&str> =
-        phases.lines().skip_while(|line| !line.contains("enum:")).skip(1).map_while(|line| line.trim().strip_prefix("- ")).collect();
+    let listed: Vec<&str> = phases
+        .lines()
+        .skip_while(|line| !line.contains("enum:"))
+        .skip(1)
+        .map_while(|line| line.trim().strip_prefix("- "))
+        .collect();
     assert!(listed.len() >= 13, "{listed:?}");
     for phase in listed {
         assert!(rows_named(phase) >= 1, "docs/reference.md lacks the phase {phase}");
@@ -44,7 +50,10 @@ fn exported() -> Vec<String> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let line = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok).find(|line| line.contains("Serving"));
+    let line = BufReader::new(server.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("Serving"));
     let line = line.expect("the server says where it listens");
     let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
     let mut stream = TcpStream::connect(address).unwrap();

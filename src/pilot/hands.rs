@@ -136,7 +136,10 @@ impl Hands {
         );
         let mut observation = Observation {
             generation: 1,
-            compression: self.worker.as_ref().map_or(Compression::NotStarted, |worker| worker.seen(plan.compression_key())),
+            compression: self
+                .worker
+                .as_ref()
+                .map_or(Compression::NotStarted, |worker| worker.seen(plan.compression_key())),
             prometheus,
             weight: self.proxy.as_ref().map(|proxy| proxy.handle.weight().get()),
             requests,
@@ -352,7 +355,12 @@ impl Watched {
     }
 
     /// State and, when it answers, its page; or why the page could not be read.
-    async fn look(&mut self, template: &Template, client: &reqwest::Client, role: Role) -> (ServerState, Option<String>) {
+    async fn look(
+        &mut self,
+        template: &Template,
+        client: &reqwest::Client,
+        role: Role,
+    ) -> (ServerState, Option<String>) {
         let Some(server) = &mut self.server else { return (ServerState::Absent, None) };
         let address = match server.look(template) {
             Seen::Starting => return (ServerState::Starting, None),

@@ -28,7 +28,10 @@ use std::{
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use sentei_api::{CompressedModel, CompressedModelStatus, Phase, quantity::Digest, spec::Task};
-use sentei_compress::{Job, data::{Dataset, Part}};
+use sentei_compress::{
+    Job,
+    data::{Dataset, Part},
+};
 use sentei_console::Look;
 use sentei_rollout::{Plan, step};
 use serde_json::json;
@@ -130,7 +133,11 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
     state::write_json(&state.path("live.json"), &live)?;
     hands.stop().await;
     if interrupted {
-        let again = format!("interrupted in phase {}: the same command resumes from {}", status.phase, state.path("").display());
+        let again = format!(
+            "interrupted in phase {}: the same command resumes from {}",
+            status.phase,
+            state.path("").display()
+        );
         terminal.event("Interrupted", &again, json!({ "phase": status.phase }));
         return Ok(Ending::Interrupted);
     }

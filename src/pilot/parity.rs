@@ -69,7 +69,9 @@ impl Golden {
             Some(Err(TryRecvError::Empty)) => Parity::Unknown,
             Some(Ok(Ok(()))) => self.settle(key, Parity::Passed),
             Some(Ok(Err(error))) => self.settle(key, Parity::Failed(format!("{error:#}"))),
-            Some(Err(TryRecvError::Closed)) => self.settle(key, Parity::Failed("the check ended unexpectedly".to_owned())),
+            Some(Err(TryRecvError::Closed)) => {
+                self.settle(key, Parity::Failed("the check ended unexpectedly".to_owned()))
+            }
             None => {
                 let url = format!("http://{address}/v2/models/{}/infer", self.model_name);
                 let (runtime, inputs) = (Arc::clone(&self.runtime), Arc::clone(&self.inputs));
@@ -125,12 +127,11 @@ async fn compare(
     Ok(())
 }
 
-/// What the file gives, output by output, for each row; outputs that are not `float` are not compared.
-fn offline(
-    runtime: &Runtime,
-    model: &Path,
-    inputs: &[Vec<(String, Tensor)>],
-) -> Result<Vec<Vec<(String, Vec<f32>)>>> {
+/// One row's outputs by name.
+type Outputs = Vec<(String, Vec<f32>)>;
+
+/// What the file gives for each row; outputs that are not `float` are not compared.
+fn offline(runtime: &Runtime, model: &Path, inputs: &[Vec<(String, Tensor)>]) -> Result<Vec<Outputs>> {
     let mut session = runtime.session_from_file(model, &SessionOptions::default())?;
     let names: Vec<String> = session.outputs().iter().map(|port| port.name.clone()).collect();
     let mut expected = Vec::with_capacity(inputs.len());
@@ -154,7 +155,9 @@ fn check(name: &str, row: usize, expected: &[f32], served: &[f32]) -> Result<()>
     if worst <= TOLERANCE && served.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    bail!("output `{name}` of golden input {row} differs by {worst:.3} of its largest value, at most {TOLERANCE} expected");
+    bail!(
+        "output `{name}` of golden input {row} differs by {worst:.3} of its largest value, at most {TOLERANCE} expected"
+    );
 }
 
 #[cfg(test)]

@@ -28,10 +28,7 @@ struct Series {
 
 /// Unix seconds, and the number as text.
 #[derive(Deserialize)]
-struct Point(
-    #[expect(dead_code, reason = "the time is part of the wire format")] f64,
-    String,
-);
+struct Point(#[expect(dead_code, reason = "the time is part of the wire format")] f64, String);
 
 /// Asks every query at once. What gives no number is left out, with the reason.
 pub async fn ask<'a>(
@@ -60,7 +57,8 @@ pub async fn ask<'a>(
 async fn one(client: &reqwest::Client, query: &Prometheus) -> Result<f64> {
     let url = format!("{}/api/v1/query", query.address.trim_end_matches('/'));
     let answer = client.get(&url).query(&[("query", &query.query)]).timeout(TIMEOUT).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status).with_context(|| format!("{url} did not answer"))?;
+    let answer =
+        answer.and_then(reqwest::Response::error_for_status).with_context(|| format!("{url} did not answer"))?;
     number(&answer.bytes().await.with_context(|| format!("{url} broke off"))?)
 }
 
@@ -84,7 +82,8 @@ mod tests {
 
     #[test]
     fn one_number_is_read_and_anything_else_is_no_data() {
-        let vector = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.5,"0.25"]}]}}"#;
+        let vector =
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1.5,"0.25"]}]}}"#;
         assert!((number(vector.as_bytes()).unwrap() - 0.25).abs() < 1e-12);
         let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1.5,"3"]}}"#;
         assert!((number(scalar.as_bytes()).unwrap() - 3.0).abs() < 1e-12);

@@ -1,9 +1,6 @@
 //! What people ask of a running pilot: one small file each, written by `sentei tell`, gone once the status answers it.
 
-use std::{
-    fs,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use sentei_api::{CompressedModelStatus, quantity::Digest};

@@ -45,7 +45,8 @@ impl StateDir {
     pub fn open(root: &Path) -> Result<Self> {
         for folder in ["artifacts", "work", "logs"] {
             let folder = root.join(folder);
-            fs::create_dir_all(&folder).with_context(|| format!("cannot make the state folder {}", folder.display()))?;
+            fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot make the state folder {}", folder.display()))?;
         }
         let path = root.join("lock");
         let lock = OpenOptions::new()

@@ -51,12 +51,14 @@ impl Live {
         let new = (baseline.saturating_sub(before_baseline), candidate.saturating_sub(before_candidate));
         self.seen = (new.0 + new.1 > 0).then(|| 100.0 * new.1 as f64 / (new.0 + new.1) as f64);
         self.last = Some((baseline, candidate));
-        self.baseline_size = self.baseline_size.or_else(|| std::fs::metadata(&hands.source.0).ok().map(|file| file.len()));
+        self.baseline_size =
+            self.baseline_size.or_else(|| std::fs::metadata(&hands.source.0).ok().map(|file| file.len()));
     }
 
     /// One line of the timeline, while there is a rollout to show.
     pub fn line(&self, status: &CompressedModelStatus) -> Option<Look> {
-        let rolling = status.phase.is_exposed() || matches!(status.phase, Phase::Shadowing | Phase::RollingBack | Phase::RolledBack);
+        let rolling = status.phase.is_exposed()
+            || matches!(status.phase, Phase::Shadowing | Phase::RollingBack | Phase::RolledBack);
         rolling.then(|| Look {
             time: Timestamp::now(),
             phase: status.phase,
@@ -141,7 +143,8 @@ fn live_role(watched: &Watched, total: &Counters) -> Option<LiveRole> {
     // The candidate also works on shadow copies: they cost CPU, so they count.
     let worked = requests + total.all.agreement.agree + total.all.agreement.disagree;
     let cpu = page.cpu_seconds.zip(first.cpu_seconds).map(|(now, at_start)| now - at_start);
-    let shares = std::iter::once((None, &total.all)).chain(total.slices.iter().map(|(name, slice)| (Some(name), slice)));
+    let shares =
+        std::iter::once((None, &total.all)).chain(total.slices.iter().map(|(name, slice)| (Some(name), slice)));
     Some(LiveRole {
         requests,
         latency_p50: quantile(&total.all.latency, 0.5),
@@ -198,13 +201,12 @@ pub fn rollback_facts(bad: &[BadAnswer], breach: &Breach) -> Option<RollbackFact
 
 /// What the rollout is doing, in one line for the spinner.
 pub fn one_line(look: &Look) -> String {
-    let mut line = format!("{} · candidate at {} %", look.phase, look.weight_desired);
-    for result in look.metrics.iter().filter(|result| result.samples > 0).take(4) {
+    let metrics = look.metrics.iter().filter(|result| result.samples > 0).take(4).map(|result| {
         let value = result.candidate.map_or_else(|| "–".to_owned(), |estimate| format!("{:.3}", estimate.value));
         let slice = result.slice.as_ref().map_or_else(String::new, |slice| format!("[{slice}]"));
-        line.push_str(&format!(" · {}{slice} {value} ({:?}, n {})", result.metric, result.verdict, result.samples));
-    }
-    line
+        format!(" · {}{slice} {value} ({:?}, n {})", result.metric, result.verdict, result.samples)
+    });
+    format!("{} · candidate at {} %{}", look.phase, look.weight_desired, metrics.collect::<String>())
 }
 
 /// The last thing a person reads.
@@ -245,7 +247,10 @@ fn why(breach: &Breach) -> [String; 2] {
     let slice = breach.slice.as_ref().map_or_else(String::new, |slice| format!(" on slice {slice}"));
     let Estimate { value, low, high, .. } = breach.value;
     [
-        format!("    {}{slice}: {value:.4} (95 % interval {low:.4} to {high:.4}), limit {:.4}", breach.metric, breach.limit),
+        format!(
+            "    {}{slice}: {value:.4} (95 % interval {low:.4} to {high:.4}), limit {:.4}",
+            breach.metric, breach.limit
+        ),
         format!(
             "    {} bad of {} samples in {:.1} s, at weight {} % in phase {}",
             breach.bad, breach.samples, breach.window_seconds, breach.weight, breach.phase
@@ -273,10 +278,13 @@ fn table(live: &LiveSummary) -> Vec<String> {
         let name = slice.as_ref().map_or_else(|| "accuracy".to_owned(), |slice| format!("accuracy on {slice}"));
         row(&name, &|role| {
             let found = role.accuracy.iter().find(|accuracy| accuracy.slice == slice);
-            found.map_or_else(|| "–".to_owned(), |accuracy| {
-                let Estimate { value, low, high, .. } = accuracy.estimate;
-                format!("{:.1} % [{:.1}, {:.1}]", 100.0 * value, 100.0 * low, 100.0 * high)
-            })
+            found.map_or_else(
+                || "–".to_owned(),
+                |accuracy| {
+                    let Estimate { value, low, high, .. } = accuracy.estimate;
+                    format!("{:.1} % [{:.1}, {:.1}]", 100.0 * value, 100.0 * low, 100.0 * high)
+                },
+            )
         });
     }
     lines

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -203,7 +203,7 @@ pub fn encode(inputs: &[(String, Tensor)], slice: Option<&str>, outputs: Option<
     let mut described = Vec::with_capacity(inputs.len());
     for (name, tensor) in inputs {
         let before = binary.len();
-        let datatype = append(tensor.data(), &mut binary).with_context(|| format!("input `{name}`"))?;
+        let datatype = append(tensor.data(), &mut binary);
         described.push(json!({
             "name": name,
             "shape": tensor.shape(),
@@ -225,14 +225,16 @@ pub fn encode(inputs: &[(String, Tensor)], slice: Option<&str>, outputs: Option<
 }
 
 /// Little-endian bytes, and the protocol's name of the type.
-fn append(data: &Data, out: &mut Vec<u8>) -> Result<&'static str> {
+fn append(data: &Data, out: &mut Vec<u8>) -> &'static str {
     macro_rules! bytes {
         ($values:expr, $name:literal) => {{
-            $values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            for value in $values {
+                out.extend_from_slice(&value.to_le_bytes());
+            }
             $name
         }};
     }
-    Ok(match data {
+    match data {
         Data::F32(values) => bytes!(values, "FP32"),
         Data::F64(values) => bytes!(values, "FP64"),
         Data::F16(values) => bytes!(values, "FP16"),
@@ -244,6 +246,9 @@ fn append(data: &Data, out: &mut Vec<u8>) -> Result<&'static str> {
         Data::U32(values) => bytes!(values, "UINT32"),
         Data::U16(values) => bytes!(values, "UINT16"),
         Data::U8(values) => bytes!(values, "UINT8"),
-        other => anyhow::bail!("values of type {:?} cannot be replayed", other.dtype()),
-    })
+        Data::Bool(values) => {
+            out.extend(values.iter().map(|value| u8::from(*value)));
+            "BOOL"
+        }
+    }
 }

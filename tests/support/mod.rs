@@ -1,5 +1,7 @@
 //! The real `sentei` command in a folder of its own, and what it said.
 
+#![allow(dead_code, reason = "each test program uses its own part")]
+
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},

@@ -176,6 +176,8 @@ pub enum StageKind {
     Prune,
     /// Fewer bits.
     Quantize,
+    /// Nothing was done here: the model was brought along, and measured like any other.
+    Brought,
 }
 
 /// What one stage took from one group.

@@ -93,6 +93,9 @@ fn why(stage: &StageRecord) -> String {
                     format::plural(cuts::removed(stage), "unit", "units")
                 ),
                 StageKind::Quantize => format!("Stored and computed in fewer bits; every gate passed{measured}."),
+                StageKind::Brought => {
+                    format!("Brought along and measured like any other; every gate passed{measured}.")
+                }
             }
         }
         Outcome::Reverted { reasons } if reasons.is_empty() => "Undone; no reason was recorded.".to_owned(),

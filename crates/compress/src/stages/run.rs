@@ -97,7 +97,8 @@ pub fn compress(
         (run.memory.step, run.memory.failures) = (None, 0);
         run.memory.keep(&job.work)?;
     }
-    run.finish(&source, &judge, &file)
+    let frontier = run.committed();
+    run.finish(&source, &judge, &file, frontier)
 }
 
 /// Measures a model brought along as if stages had made it: on the rows that judge stages against every gate, then on
@@ -133,14 +134,16 @@ pub fn assess(
     let model = Model::load(candidate)?;
     let bytes =
         std::fs::read(candidate).map_err(|source| CompressError::Unreadable { path: candidate.to_owned(), source })?;
-    let title = format!("model brought along: {}", candidate.display());
+    let name = candidate.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let title = format!("brought along: {name}");
     let index = run.begin(&title);
     let verdict = judge.judge(&model, &bytes)?;
     let digest = run.store.keep(&bytes)?;
-    let outcome = outcome(&verdict, digest);
-    let proposal = Proposal { title, kind: StageKind::Prune, divergence: 0.0, cuts: vec![], started: Instant::now() };
+    let outcome = outcome(&verdict, digest.clone());
+    let brought = Point { stage: index, digest, gates_passed: verdict.failures.is_empty() };
+    let proposal = Proposal { title, kind: StageKind::Brought, divergence: 0.0, cuts: vec![], started: Instant::now() };
     run.record(index, proposal, verdict, outcome);
-    run.finish(&source, &judge, &file)
+    run.finish(&source, &judge, &file, vec![brought])
 }
 
 /// What stays the same over a run, and what it remembers.
@@ -154,6 +157,13 @@ struct Run<'a> {
     store: Artifacts,
     memory: Memory,
     clock: Clock,
+}
+
+/// A model on the frontier before it is measured for the report.
+struct Point {
+    stage: usize,
+    digest: Digest,
+    gates_passed: bool,
 }
 
 /// A stage before it is judged.
@@ -387,20 +397,32 @@ impl Run<'_> {
     }
 
     /// Measures every candidate on the rows kept for the report, and writes the evidence.
-    fn finish(mut self, source: &Source, judge: &Judge<'_>, file: &[u8]) -> Result<Evidence, CompressError> {
-        let stages = std::mem::take(&mut self.memory.stages);
-        let kept = stages.iter().enumerate().filter_map(|(index, stage)| match &stage.outcome {
-            Outcome::Committed { digest } => Some((index, stage, digest.clone())),
+    /// Every stage that was kept.
+    fn committed(&self) -> Vec<Point> {
+        let stages = self.memory.stages.iter().enumerate();
+        let kept = stages.filter_map(|(stage, record)| match &record.outcome {
+            Outcome::Committed { digest } => Some(Point { stage, digest: digest.clone(), gates_passed: true }),
             Outcome::Reverted { .. } => None,
         });
-        let kept: Vec<(usize, &StageRecord, Digest)> = kept.collect();
-        self.progress.event(&Event::Report { candidates: kept.len() });
+        kept.collect()
+    }
+
+    fn finish(
+        mut self,
+        source: &Source,
+        judge: &Judge<'_>,
+        file: &[u8],
+        frontier: Vec<Point>,
+    ) -> Result<Evidence, CompressError> {
+        let stages = std::mem::take(&mut self.memory.stages);
+        self.progress.event(&Event::Report { candidates: frontier.len() });
         let spec = &self.job.spec;
         let mut candidates = Vec::new();
-        if !kept.is_empty() {
+        if !frontier.is_empty() {
             let original = Model::load(&source.path)?;
             let report = Judge::new(self.runtime, spec, self.data, Part::Report, &original, file, self.calibration)?;
-            for (index, stage, digest) in kept {
+            for Point { stage: index, digest, gates_passed } in frontier {
+                let stage = &stages[index];
                 candidates.push(Candidate {
                     measurements: report.metrics(&self.store.read(&digest)?)?,
                     digest,
@@ -408,7 +430,7 @@ impl Run<'_> {
                     stage: index as u32,
                     summary: summary(&judge.cost, stage),
                     objective_met: objective::is_met(&spec.compression.objective, &judge.cost, &stage.cost),
-                    gates_passed: true,
+                    gates_passed,
                 });
             }
         }
@@ -492,6 +514,7 @@ fn summary(baseline: &Cost, stage: &StageRecord) -> String {
         (StageKind::Prune, _) => format!("prune {macs:.1}x MACs"),
         (StageKind::Quantize, true) => format!("prune {macs:.1}x MACs, int8"),
         (StageKind::Quantize, false) => "int8".to_owned(),
+        (StageKind::Brought, _) => format!("brought along, {macs:.1}x MACs"),
     }
 }
 
