@@ -29,7 +29,8 @@ say "2/5  A candidate that is right on the whole and wrong on one slice"
 expect 3 "$sentei" pilot examples/digits/planted.yaml --state "$state/wrong-slice" \
   --candidate examples/digits/forgetful.onnx --skip-gates
 
-candidate=$("$sentei" pilot-candidate "$state/promoted")
+# The model that was just promoted, with a fault rehearsed in its server.
+candidate="$state/promoted/promoted.onnx"
 
 say "3/5  A candidate that answers 500 after a while"
 expect 3 "$sentei" pilot examples/digits/planted.yaml --state "$state/errors" --candidate "$candidate" --inject error@300

@@ -1,13 +1,7 @@
 //! Eyes and hands: what the pilot sees becomes an [`Observation`], what `step` decides is carried out. Nothing is
 //! decided here.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use sentei_api::{
@@ -59,60 +53,42 @@ struct RunningProxy {
     task: JoinHandle<()>,
 }
 
-pub struct Hands {
+/// What the pilot is set up with.
+pub struct Setup {
     pub terminal: Arc<Terminal>,
     pub template: Template,
     pub client: reqwest::Client,
+    /// Where clients call the proxy.
     pub listen: SocketAddr,
     pub source: (PathBuf, Digest),
     /// Candidates by digest.
     pub models: BTreeMap<Digest, PathBuf>,
+    /// Rehearsed in the candidate's server.
     pub fault: Option<Fault>,
     pub golden: Golden,
+    /// Servers that went down with an earlier pilot are being brought back.
+    pub resuming: bool,
+}
+
+pub struct Hands {
+    pub setup: Setup,
     pub worker: Option<Worker>,
     pub baseline: Watched,
     pub candidate: Watched,
     proxy: Option<RunningProxy>,
     /// What the baseline's sampler was last told: share, candidate, and in which life of the baseline.
     shadow: Option<(u8, SocketAddr, u64)>,
-    /// Servers that went down with an earlier pilot are being brought back.
-    resuming: bool,
-    /// When the weight was last set to 0 after having been above.
-    pub weight_zero_at: Option<Instant>,
-}
-
-/// What `Hands` is made with.
-pub struct Setup {
-    pub terminal: Arc<Terminal>,
-    pub template: Template,
-    pub client: reqwest::Client,
-    pub listen: SocketAddr,
-    pub source: (PathBuf, Digest),
-    pub models: BTreeMap<Digest, PathBuf>,
-    pub fault: Option<Fault>,
-    pub golden: Golden,
-    pub resuming: bool,
 }
 
 impl Hands {
     pub fn new(setup: Setup) -> Self {
-        let Setup { terminal, template, client, listen, source, models, fault, golden, resuming } = setup;
         Self {
-            terminal,
-            template,
-            client,
-            listen,
-            source,
-            models,
-            fault,
-            golden,
+            setup,
             worker: None,
             baseline: Watched::default(),
             candidate: Watched::default(),
             proxy: None,
             shadow: None,
-            resuming,
-            weight_zero_at: None,
         }
     }
 
@@ -128,7 +104,7 @@ impl Hands {
         requests: Vec<Request>,
         savings: Option<Savings>,
     ) -> Result<Observation> {
-        let (client, template) = (self.client.clone(), &self.template);
+        let (client, template) = (self.setup.client.clone(), &self.setup.template);
         let (baseline, candidate, (prometheus, mut errors)) = tokio::join!(
             self.baseline.look(template, &client, Role::Baseline),
             self.candidate.look(template, &client, Role::Candidate),
@@ -164,8 +140,8 @@ impl Hands {
         observation.weight = self.proxy.as_ref().map(|proxy| proxy.handle.weight().get());
         observation.errors = errors;
         let both_ready = observation.baseline.ready_epoch().is_some() && observation.candidate.ready_epoch().is_some();
-        self.resuming &= !both_ready;
-        observation.resuming = self.resuming;
+        self.setup.resuming &= !both_ready;
+        observation.resuming = self.setup.resuming;
         Ok(observation)
     }
 
@@ -179,8 +155,8 @@ impl Hands {
                 Effect::StartCompression { key } => self.worker = Some(start(key)),
                 Effect::EnsureServing(Wanted::Baseline) => {
                     if self.baseline.server.is_none() {
-                        let (model, digest) = self.source.clone();
-                        let server = Server::start(&self.template, Role::Baseline, &model, digest.short(), None)?;
+                        let (model, digest) = self.setup.source.clone();
+                        let server = Server::start(&self.setup.template, Role::Baseline, &model, digest.short(), None)?;
                         self.baseline = Watched::running(server, digest);
                     }
                 }
@@ -188,7 +164,7 @@ impl Hands {
                 Effect::ScaleDown { role } => self.scale_down(*role).await,
                 Effect::Emit(event) => {
                     let mark = if event.warning { "!" } else { "·" };
-                    self.terminal.event(
+                    self.setup.terminal.event(
                         event.reason,
                         &format!("  {mark} {:<24} {}", event.reason, event.message),
                         json!({ "message": event.message, "warning": event.warning }),
@@ -242,11 +218,11 @@ impl Hands {
     async fn follow_servers(&mut self, observation: &Observation) -> Result<()> {
         let baseline_ready = observation.baseline.ready_epoch().is_some();
         if let (None, true, Some(address)) = (&self.proxy, baseline_ready, self.baseline.address) {
-            let proxy = Proxy::bind(ProxyConfig { listen: self.listen, ..ProxyConfig::new(address) }).await?;
+            let proxy = Proxy::bind(ProxyConfig { listen: self.setup.listen, ..ProxyConfig::new(address) }).await?;
             let (handle, address) = (proxy.handle(), proxy.address());
             let (stop, stopped) = tokio::sync::oneshot::channel();
             let task = tokio::spawn(proxy.run(async { drop(stopped.await) }));
-            self.terminal.event(
+            self.setup.terminal.event(
                 "ProxyListening",
                 &format!("  · {:<24} clients call http://{address}", "ProxyListening"),
                 json!({ "address": address.to_string() }),
@@ -268,9 +244,6 @@ impl Hands {
     fn set_weight(&mut self, candidate: u8) -> Result<()> {
         let weight = Percent::try_from(candidate)?;
         if let Some(proxy) = &self.proxy {
-            if candidate == 0 && proxy.handle.weight().get() > 0 {
-                self.weight_zero_at = Some(Instant::now());
-            }
             proxy.handle.set_weight(weight);
         }
         Ok(())
@@ -281,6 +254,7 @@ impl Hands {
         let Some(epoch) = self.baseline.server.as_ref().map(Server::epoch) else { return };
         let order = json!({ "percent": percent, "target": format!("http://{candidate}") });
         let told = self
+            .setup
             .client
             .put(format!("http://{baseline}/admin/shadow"))
             .timeout(CALL_TIMEOUT)
@@ -306,10 +280,10 @@ impl Hands {
             return Ok(());
         }
         self.scale_down(Role::Candidate).await;
-        let model = self.models.get(digest).with_context(|| {
+        let model = self.setup.models.get(digest).with_context(|| {
             format!("the candidate {} is not among the artifacts: remove the state directory", digest.short())
         })?;
-        let server = Server::start(&self.template, Role::Candidate, model, digest.short(), self.fault)?;
+        let server = Server::start(&self.setup.template, Role::Candidate, model, digest.short(), self.setup.fault)?;
         self.candidate = Watched::running(server, digest.clone());
         Ok(())
     }
@@ -333,8 +307,8 @@ impl Hands {
 
     fn remember_models<'a>(&mut self, digests: impl Iterator<Item = &'a Digest>) {
         for digest in digests {
-            let path = self.template.folder.join(format!("../work/artifacts/{digest}.onnx"));
-            self.models.entry(digest.clone()).or_insert(path);
+            let path = self.setup.template.folder.join(format!("../work/artifacts/{digest}.onnx"));
+            self.setup.models.entry(digest.clone()).or_insert(path);
         }
     }
 
@@ -344,8 +318,8 @@ impl Hands {
             return Parity::Unknown;
         };
         let Some(digest) = &self.candidate.digest else { return Parity::Unknown };
-        let Some(model) = self.models.get(digest) else { return Parity::Unknown };
-        self.golden.check(&self.client, (digest, epoch), model, address)
+        let Some(model) = self.setup.models.get(digest) else { return Parity::Unknown };
+        self.setup.golden.check(&self.setup.client, (digest, epoch), model, address)
     }
 }
 

@@ -77,6 +77,7 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
     let mut status = state.read_status()?.unwrap_or_default();
     let mut models = BTreeMap::new();
     let brought = args.candidate.as_ref().map(|path| bring(path, &state, &mut models)).transpose()?;
+    let brought_along = brought.is_some();
     let mut hands = Hands::new(Setup {
         golden: Golden::new(Arc::clone(&runtime), manifest.name.clone(), &dataset),
         template: template(&manifest, &state, library)?,
@@ -141,6 +142,9 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         terminal.event("Interrupted", &again, json!({ "phase": status.phase }));
         return Ok(Ending::Interrupted);
     }
+    if let Some(selected) = status.selected.as_ref().filter(|_| status.phase == Phase::Succeeded) {
+        state.point_at(&selected_file(selected, brought_along))?;
+    }
     let report = crate::report::write(&state.path(""), None)?;
     summary::print(&terminal, &status, &live, &report);
     Ok(match status.phase {
@@ -148,6 +152,12 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         Phase::RolledBack => Ending::RolledBack,
         _ => Ending::Failed,
     })
+}
+
+/// Where the artifact lies, from the state directory.
+fn selected_file(digest: &Digest, brought_along: bool) -> PathBuf {
+    let folder = if brought_along { "artifacts" } else { "work/artifacts" };
+    Path::new(folder).join(format!("{digest}.onnx"))
 }
 
 fn announce(terminal: &Terminal, manifest: &Manifest, state: &StateDir, resumed: bool) {
@@ -219,7 +229,7 @@ impl<'a> Clients<'a> {
         let Some(proxy) = hands.proxy_address() else { return };
         if let Some(replay) = self.replay.take() {
             let replay = Replay { proxy, ..replay };
-            self.task = Some(traffic::start(replay, hands.client.clone(), Arc::clone(&self.seen)));
+            self.task = Some(traffic::start(replay, hands.setup.client.clone(), Arc::clone(&self.seen)));
         }
     }
 

@@ -9,6 +9,7 @@
 //! requests/        what people said and the status has not answered
 //! feedback.key     signs feedback tokens
 //! logs/            what the two servers printed
+//! promoted.onnx    points at the promoted model
 //! report.html      written at the end, and by `sentei report`
 //! ```
 
@@ -114,6 +115,20 @@ impl StateDir {
 
     pub fn write_status(&self, status: &CompressedModelStatus) -> Result<()> {
         write_json(&self.path("status.json"), status)
+    }
+
+    /// Moves the pointer `promoted.onnx` to this file, named from the directory.
+    pub fn point_at(&self, file: &Path) -> Result<()> {
+        let (pointer, aside) = (self.path("promoted.onnx"), self.path("promoted.onnx.tmp"));
+        let moved = (|| {
+            match fs::remove_file(&aside) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            std::os::unix::fs::symlink(file, &aside)?;
+            fs::rename(&aside, &pointer)
+        })();
+        moved.with_context(|| format!("cannot point {} at {}", pointer.display(), file.display()))
     }
 
     pub fn append_look(&self, look: &Look) -> Result<()> {

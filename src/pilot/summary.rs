@@ -52,7 +52,7 @@ impl Live {
         self.seen = (new.0 + new.1 > 0).then(|| 100.0 * new.1 as f64 / (new.0 + new.1) as f64);
         self.last = Some((baseline, candidate));
         self.baseline_size =
-            self.baseline_size.or_else(|| std::fs::metadata(&hands.source.0).ok().map(|file| file.len()));
+            self.baseline_size.or_else(|| std::fs::metadata(&hands.setup.source.0).ok().map(|file| file.len()));
     }
 
     /// One line of the timeline, while there is a rollout to show.

@@ -21,7 +21,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// A share of `total` outcomes with its 95 % interval (Wilson 1927); none without outcomes.
+    /// A share of `total` outcomes with its 95 % score interval (Wilson, JASA 1927), which holds its coverage near 0 and 1;
+    /// none without outcomes.
     #[must_use]
     pub fn of_share(hits: u64, total: u64) -> Option<Self> {
         /// Two-sided 95 % point of the normal distribution.

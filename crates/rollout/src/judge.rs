@@ -9,9 +9,7 @@ use crate::{
     hypothesis::{Counter, Hypothesis, Scale, Test},
     observation::Observation,
     statistics::{
-        Line, Outcome, PASS_ERROR, QuantileAllowance, Sample,
-        interval::wilson,
-        pass_margin, quantile, start_penalty, two_sample,
+        Line, Outcome, PASS_ERROR, QuantileAllowance, Sample, pass_margin, quantile, start_penalty, two_sample,
         wealth::{Stakes, above, below, outcomes_needed, reaches},
     },
     tally,
@@ -336,9 +334,9 @@ fn show_quantile_limit(judgement: &mut Judgement, counts: &Counts<'_>, quantile:
 }
 
 fn share_estimate(sample: Sample, scale: Scale) -> Option<Estimate> {
-    let (share, low, high) = wilson(sample.bad, sample.total())?;
+    let Estimate { value, low, high, samples } = Estimate::of_share(sample.bad, sample.total())?;
     let (one, other) = (scale.value(low), scale.value(high));
-    Some(Estimate { value: scale.value(share), low: one.min(other), high: one.max(other), samples: sample.total() })
+    Some(Estimate { value: scale.value(value), low: one.min(other), high: one.max(other), samples })
 }
 
 fn quantile_estimate(bounds: &[f64], counts: &[u64], quantile: f64) -> Option<Estimate> {

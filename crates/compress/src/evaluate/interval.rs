@@ -6,13 +6,9 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 /// Two-sided 95 % point of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// Share of right rows, with Wilson's score interval (Wilson, JASA 1927), which holds its coverage near 0 and 1.
+/// Share of right rows, with Wilson's score interval; without rows nothing is known.
 pub(crate) fn proportion(right: u64, rows: u64) -> Estimate {
-    let n = rows.max(1) as f64;
-    let value = right as f64 / n;
-    let centre = (value + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-    let half = Z / (1.0 + Z * Z / n) * (value * (1.0 - value) / n + Z * Z / (4.0 * n * n)).sqrt();
-    Estimate { value, low: (centre - half).max(0.0), high: (centre + half).min(1.0), samples: rows }
+    Estimate::of_share(right, rows).unwrap_or(Estimate { value: 0.0, low: 0.0, high: 1.0, samples: 0 })
 }
 
 /// Difference of two shares on the same rows, with the adjusted Wald interval for pairs (Bonett and Price, Journal of

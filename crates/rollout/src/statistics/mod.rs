@@ -38,7 +38,6 @@
 //! # Passing
 //! The same bets turned round refute "the mean is at least `margin` beyond the limit"; what is left is a pass.
 
-pub mod interval;
 pub mod quantile;
 mod search;
 pub mod two_sample;
