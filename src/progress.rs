@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sentei_api::evidence::{Cost, Measurement, Outcome, StageRecord};
+use sentei_api::evidence::{Cost, Measurement, Outcome, StageKind, StageRecord};
 use sentei_compress::{Event, Progress};
 use sentei_rollout::observation::Compression;
 use serde_json::json;
@@ -32,7 +32,10 @@ impl Narrator {
         let baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(record.cost);
         let (mark, why) = match &record.outcome {
             Outcome::Committed { .. } => ("✓", String::new()),
-            Outcome::Reverted { reasons } => ("✗", format!("\n      undone: {}", reasons.join("; "))),
+            Outcome::Reverted { reasons } => {
+                let what = if record.kind == StageKind::Brought { "fails its gates" } else { "undone" };
+                ("✗", format!("\n      {what}: {}", reasons.join("; ")))
+            }
         };
         let text = format!(
             "  {mark} {:<34} {}{}  divergence {:.4}  {:.1} s{why}",

@@ -39,9 +39,8 @@ pub struct Watched {
     address: Option<SocketAddr>,
     /// The life in which it was last ready.
     ready_epoch: Option<u64>,
-    /// The last page that could be read, and the first of this life of the server.
+    /// The last page that could be read.
     pub page: Option<Page>,
-    pub first_page: Option<(u64, Page)>,
 }
 
 /// The proxy and its task.
@@ -349,9 +348,6 @@ impl Watched {
         let (ready, page) = tokio::join!(is_ready(client, address), observe::scrape(client, address));
         let error = match page {
             Ok(page) => {
-                if self.first_page.as_ref().is_none_or(|(of, _)| *of != epoch) {
-                    self.first_page = Some((epoch, page.clone()));
-                }
                 self.page = Some(page);
                 None
             }

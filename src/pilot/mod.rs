@@ -114,7 +114,7 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         if changed {
             state.write_status(&status)?;
         }
-        live.look(&hands, &observation);
+        live.look(&hands, &observation, &status);
         if let Some(look) = live.line(&status) {
             state.append_look(&look)?;
             show(&terminal, &look);

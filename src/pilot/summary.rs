@@ -11,7 +11,7 @@ use sentei_api::{
 use sentei_console::{LiveAccuracy, LiveRole, LiveSummary, Look, RollbackFacts};
 use sentei_rollout::{
     Observation,
-    observation::{Counters, Histogram, Outcomes},
+    observation::{Counters, Histogram, Outcomes, Scrape},
 };
 use serde_json::json;
 
@@ -24,33 +24,43 @@ use crate::terminal::Terminal;
 /// The live side of both models, kept up to date look by look.
 #[derive(Default)]
 pub struct Live {
-    baseline: LiveRole,
-    candidate: LiveRole,
-    last: Option<(u64, u64)>,
+    baseline: RoleSoFar,
+    candidate: RoleSoFar,
+    /// Both were marked when the candidate first got traffic: from then on they are compared over the same period.
+    exposed: bool,
+    /// The candidate's share of what was answered since the look before, in percent.
     seen: Option<f64>,
     baseline_size: Option<u64>,
 }
 
+/// One role's cumulative figures, and as they stood when the compared period began.
+#[derive(Default)]
+struct RoleSoFar {
+    now: Figures,
+    mark: Figures,
+    live: LiveRole,
+}
+
+#[derive(Default, Clone)]
+struct Figures {
+    counters: Counters,
+    cpu_seconds: f64,
+}
+
 impl Live {
     /// Takes in one look.
-    pub fn look(&mut self, hands: &Hands, observation: &Observation) {
-        let counts = [Role::Baseline, Role::Candidate].map(|role| {
-            let watched = hands.watched(role);
-            let total = total(&observation.role(role).scrapes);
-            // A server that is down or restarted keeps what it showed last.
-            if let Some(live) = live_role(watched, &total) {
-                match role {
-                    Role::Baseline => self.baseline = live,
-                    Role::Candidate => self.candidate = live,
-                }
-            }
-            answered(&total.all)
+    pub fn look(&mut self, hands: &Hands, observation: &Observation, status: &CompressedModelStatus) {
+        let begins = !self.exposed && status.weights.candidate > 0;
+        self.exposed |= begins;
+        let [baseline, candidate] = [Role::Baseline, Role::Candidate].map(|role| {
+            let figures = match role {
+                Role::Baseline => &mut self.baseline,
+                Role::Candidate => &mut self.candidate,
+            };
+            figures.look(hands.watched(role), &observation.role(role).scrapes, begins)
         });
-        let [baseline, candidate] = counts;
-        let (before_baseline, before_candidate) = self.last.unwrap_or_default();
-        let new = (baseline.saturating_sub(before_baseline), candidate.saturating_sub(before_candidate));
-        self.seen = (new.0 + new.1 > 0).then(|| 100.0 * new.1 as f64 / (new.0 + new.1) as f64);
-        self.last = Some((baseline, candidate));
+        let all = baseline + candidate;
+        self.seen = (all > 0).then(|| 100.0 * candidate as f64 / all as f64);
         self.baseline_size =
             self.baseline_size.or_else(|| std::fs::metadata(&hands.setup.source.0).ok().map(|file| file.len()));
     }
@@ -72,7 +82,7 @@ impl Live {
     /// What was gained so far, as people read it.
     pub fn savings(&self, status: &CompressedModelStatus) -> Option<Savings> {
         let selected = selected(status)?;
-        let (before, after) = (&self.baseline, &self.candidate);
+        let (before, after) = (&self.baseline.live, &self.candidate.live);
         let ratio = |before: Option<f64>, after: Option<f64>| match (before, after) {
             (Some(before), Some(after)) if after > 0.0 => format!("{:.1}x", before / after),
             _ => String::new(),
@@ -97,7 +107,62 @@ impl Live {
 
     /// Both models as last seen.
     pub fn finish(self, rollback: Option<RollbackFacts>) -> LiveSummary {
-        LiveSummary { baseline: self.baseline, candidate: self.candidate, rollback }
+        LiveSummary { baseline: self.baseline.live, candidate: self.candidate.live, rollback }
+    }
+}
+
+impl RoleSoFar {
+    /// Takes in one look, and says how many requests were answered since the one before.
+    fn look(&mut self, watched: &Watched, scrapes: &[Scrape], begins: bool) -> u64 {
+        // A server that is down keeps what it showed last.
+        let Some(page) = &watched.page else { return 0 };
+        let before = std::mem::replace(
+            &mut self.now,
+            Figures { counters: total(scrapes), cpu_seconds: page.cpu_seconds.unwrap_or_default() },
+        );
+        if begins {
+            self.mark = self.now.clone();
+        }
+        self.live = self.now.since(&self.mark).live(page.resident_bytes);
+        answered(&self.now.counters.all).saturating_sub(answered(&before.counters.all))
+    }
+}
+
+impl Figures {
+    /// What came since a mark; all of it when the counters began anew meanwhile.
+    fn since(&self, mark: &Self) -> Self {
+        if answered(&self.counters.all) < answered(&mark.counters.all) {
+            return self.clone();
+        }
+        let mut counters = self.counters.clone();
+        subtract(&mut counters.all, &mark.counters.all);
+        for (slice, outcomes) in &mut counters.slices {
+            if let Some(mark) = mark.counters.slices.get(slice) {
+                subtract(outcomes, mark);
+            }
+        }
+        Self { counters, cpu_seconds: self.cpu_seconds - mark.cpu_seconds }
+    }
+
+    fn live(&self, resident_bytes: Option<f64>) -> LiveRole {
+        let all = &self.counters.all;
+        let requests = answered(all);
+        // The candidate also works on shadow copies: they cost CPU, so they count.
+        let worked = requests + all.agreement.agree + all.agreement.disagree;
+        let slices = self.counters.slices.iter().map(|(name, slice)| (Some(name), slice));
+        let accuracy = std::iter::once((None, all)).chain(slices).filter_map(|(slice, outcomes)| {
+            let samples = outcomes.feedback.correct + outcomes.feedback.incorrect;
+            let estimate = Estimate::of_share(outcomes.feedback.correct, samples)?;
+            Some(LiveAccuracy { slice: slice.cloned(), estimate })
+        });
+        LiveRole {
+            requests,
+            latency_p50: quantile(&all.latency, 0.5),
+            latency_p99: quantile(&all.latency, 0.99),
+            resident_memory_bytes: resident_bytes.map(|bytes| bytes as u64),
+            cpu_seconds_per1k_requests: (worked > 0).then(|| 1000.0 * self.cpu_seconds / worked as f64),
+            accuracy: accuracy.collect(),
+        }
     }
 }
 
@@ -107,7 +172,7 @@ fn selected(status: &CompressedModelStatus) -> Option<&Candidate> {
 }
 
 /// All sources of one role added up.
-fn total(scrapes: &[sentei_rollout::observation::Scrape]) -> Counters {
+fn total(scrapes: &[Scrape]) -> Counters {
     let mut sum = Counters::default();
     for scrape in scrapes {
         add(&mut sum.all, &scrape.counters.all);
@@ -132,33 +197,21 @@ fn add(sum: &mut Outcomes, more: &Outcomes) {
     }
 }
 
-fn answered(outcomes: &Outcomes) -> u64 {
-    outcomes.requests.values().sum()
+fn subtract(sum: &mut Outcomes, less: &Outcomes) {
+    for (code, count) in &mut sum.requests {
+        *count = count.saturating_sub(less.requests.get(code).copied().unwrap_or_default());
+    }
+    for (count, less) in sum.latency.counts.iter_mut().zip(&less.latency.counts) {
+        *count = count.saturating_sub(*less);
+    }
+    sum.feedback.correct = sum.feedback.correct.saturating_sub(less.feedback.correct);
+    sum.feedback.incorrect = sum.feedback.incorrect.saturating_sub(less.feedback.incorrect);
+    sum.agreement.agree = sum.agreement.agree.saturating_sub(less.agreement.agree);
+    sum.agreement.disagree = sum.agreement.disagree.saturating_sub(less.agreement.disagree);
 }
 
-fn live_role(watched: &Watched, total: &Counters) -> Option<LiveRole> {
-    let page = watched.page.as_ref()?;
-    let (_, first) = watched.first_page.as_ref()?;
-    let requests = answered(&total.all);
-    // The candidate also works on shadow copies: they cost CPU, so they count.
-    let worked = requests + total.all.agreement.agree + total.all.agreement.disagree;
-    let cpu = page.cpu_seconds.zip(first.cpu_seconds).map(|(now, at_start)| now - at_start);
-    let shares =
-        std::iter::once((None, &total.all)).chain(total.slices.iter().map(|(name, slice)| (Some(name), slice)));
-    Some(LiveRole {
-        requests,
-        latency_p50: quantile(&total.all.latency, 0.5),
-        latency_p99: quantile(&total.all.latency, 0.99),
-        resident_memory_bytes: page.resident_bytes.map(|bytes| bytes as u64),
-        cpu_seconds_per1k_requests: cpu.filter(|_| worked > 0).map(|cpu| 1000.0 * cpu / worked as f64),
-        accuracy: shares
-            .filter_map(|(slice, outcomes)| {
-                let samples = outcomes.feedback.correct + outcomes.feedback.incorrect;
-                let estimate = Estimate::of_share(outcomes.feedback.correct, samples)?;
-                Some(LiveAccuracy { slice: slice.cloned(), estimate })
-            })
-            .collect(),
-    })
+fn answered(outcomes: &Outcomes) -> u64 {
+    outcomes.requests.values().sum()
 }
 
 /// A quantile in seconds, by linear interpolation inside its bucket; none without samples or above the last bound.

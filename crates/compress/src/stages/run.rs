@@ -134,11 +134,10 @@ pub fn assess(
     let model = Model::load(candidate)?;
     let bytes =
         std::fs::read(candidate).map_err(|source| CompressError::Unreadable { path: candidate.to_owned(), source })?;
-    let name = candidate.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let title = format!("brought along: {name}");
+    let digest = run.store.keep(&bytes)?;
+    let title = format!("brought along: {}", digest.short());
     let index = run.begin(&title);
     let verdict = judge.judge(&model, &bytes)?;
-    let digest = run.store.keep(&bytes)?;
     let outcome = outcome(&verdict, digest.clone());
     let brought = Point { stage: index, digest, gates_passed: verdict.failures.is_empty() };
     let proposal = Proposal { title, kind: StageKind::Brought, divergence: 0.0, cuts: vec![], started: Instant::now() };
