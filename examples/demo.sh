@@ -39,6 +39,6 @@ say "4/5  A candidate whose server crashes"
 expect 3 "$sentei" pilot examples/digits/planted.yaml --state "$state/crash" --candidate "$candidate" --inject crash@300
 
 say "5/5  A candidate that is slow"
-expect 3 "$sentei" pilot examples/digits/planted.yaml --state "$state/slow" --candidate "$candidate" --inject slow:30ms
+expect 3 "$sentei" pilot examples/digits/planted.yaml --state "$state/slow" --candidate "$candidate" --inject slow:90ms
 
 say "Reports: $state/*/report.html"

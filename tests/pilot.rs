@@ -65,7 +65,7 @@ fn a_candidate_whose_server_crashes_is_rolled_back_and_its_clients_are_answered(
 
 #[test]
 fn a_slow_candidate_is_rolled_back_by_its_latency() {
-    let workplace = Workplace::digits(|manifest| manifest);
+    let workplace = Workplace::digits(|manifest| manifest.replace("max: 5s", "max: 150ms"));
     let mut pilot = workplace.pilot(&["--candidate", &original(), "--inject", "slow:250ms", "--rate", "60"]);
     let code = pilot.end(LONG);
     assert_eq!(code, 3, "{}", pilot.story());

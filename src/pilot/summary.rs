@@ -84,6 +84,7 @@ impl Live {
         let selected = selected(status)?;
         let (before, after) = (&self.baseline.live, &self.candidate.live);
         let ratio = |before: Option<f64>, after: Option<f64>| match (before, after) {
+            (Some(before), Some(after)) if after > before => format!("{:.2}x", before / after),
             (Some(before), Some(after)) if after > 0.0 => format!("{:.1}x", before / after),
             _ => String::new(),
         };
@@ -275,7 +276,7 @@ pub fn print(terminal: &Terminal, status: &CompressedModelStatus, live: &LiveSum
     let mut lines = Vec::new();
     lines.push(format!("  {}", status.phase));
     if let (Some(breach), Phase::RolledBack) = (&status.last_breach, status.phase) {
-        lines.extend(why(breach));
+        lines.push(format!("    {breach}"));
         if let Some(facts) = &live.rollback {
             lines.push(format!(
                 "    {} bad answers reached clients, {:.2} s from the first to the last",
@@ -287,28 +288,13 @@ pub fn print(terminal: &Terminal, status: &CompressedModelStatus, live: &LiveSum
     }
     if let Some(savings) = &status.savings {
         lines.push(format!(
-            "  size {} smaller · latency {} faster · memory {} smaller · CPU s per 1,000 requests {} · {}",
+            "  baseline over candidate: size {} · latency p50 {} · memory {}; CPU s per 1,000 requests {}; accuracy {}",
             savings.size, savings.latency, savings.memory, savings.cpu_seconds_per1k_requests, savings.drop
         ));
     }
     lines.extend(table(live));
     lines.push(format!("  report: {}", report.display()));
     terminal.event("PilotEnded", &lines.join("\n"), fields);
-}
-
-fn why(breach: &Breach) -> [String; 2] {
-    let slice = breach.slice.as_ref().map_or_else(String::new, |slice| format!(" on slice {slice}"));
-    let Estimate { value, low, high, .. } = breach.value;
-    [
-        format!(
-            "    {}{slice}: {value:.4} (95 % interval {low:.4} to {high:.4}), limit {:.4}",
-            breach.metric, breach.limit
-        ),
-        format!(
-            "    {} bad of {} samples in {:.1} s, at weight {} % in phase {}",
-            breach.bad, breach.samples, breach.window_seconds, breach.weight, breach.phase
-        ),
-    ]
 }
 
 fn table(live: &LiveSummary) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,18 +14,23 @@ use serde_json::Value;
 
 pub const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/digits");
 
+/// Pilots judge latency: two at once on a small machine would judge each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// A folder with a manifest, thrown away at the end.
 pub struct Workplace {
     pub folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Workplace {
     /// The digits example with short steps; `change` edits the YAML text.
     pub fn digits(change: impl FnOnce(String) -> String) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let manifest = include_str!("digits.yaml").replace("{digits}", DIGITS);
         std::fs::write(folder.path().join("model.yaml"), change(manifest)).unwrap();
-        Self { folder }
+        Self { folder, _turn: turn }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -358,6 +358,28 @@ pub struct Breach {
     pub time: Timestamp,
 }
 
+/// `accuracy on nines is 0.1250 (0.0350 to 0.3602), limit 0.7535: 14 of 16 bad in 9.7 s at weight 20 %`.
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |value: f64| {
+            if self.metric.starts_with("latency") { format!("{:.1} ms", 1e3 * value) } else { format!("{value:.4}") }
+        };
+        let Estimate { value, low, high, .. } = self.value;
+        let on = self.slice.as_ref().map_or_else(String::new, |slice| format!(" on {slice}"));
+        write!(
+            f,
+            "{}{on} is {} ({} to {}), limit {}",
+            self.metric,
+            show(value),
+            show(low),
+            show(high),
+            show(self.limit)
+        )?;
+        let Self { bad, samples, window_seconds, weight, .. } = self;
+        write!(f, ": {bad} of {samples} bad in {window_seconds:.1} s at weight {weight} %")
+    }
+}
+
 /// One line of the decision log.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

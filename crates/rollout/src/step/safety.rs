@@ -24,7 +24,7 @@ pub(super) fn withdraw_if_needed(draft: &mut Draft<'_>) -> bool {
     }
     if let Some(breached) = draft.judgements.iter().find(|judgement| judgement.result.verdict == Verdict::Breach) {
         let breach = broken_bound(draft, breached);
-        let message = describe(&breach);
+        let message = breach.to_string();
         rollback::begin(draft, reasons::ANALYSIS_FAILED, message, Some(breach));
         return true;
     }
@@ -104,20 +104,4 @@ fn all_or_nothing(draft: &Draft<'_>, metric: &str) -> Breach {
         weight: draft.status.weights.candidate,
         time: draft.now,
     }
-}
-
-fn describe(breach: &Breach) -> String {
-    let on = breach.slice.as_ref().map_or_else(String::new, |slice| format!(" on {slice}"));
-    format!(
-        "{}{on} is {:.4} ({:.4} to {:.4}), limit {:.4}: {} of {} bad in {:.1} s at weight {} %",
-        breach.metric,
-        breach.value.value,
-        breach.value.low,
-        breach.value.high,
-        breach.limit,
-        breach.bad,
-        breach.samples,
-        breach.window_seconds,
-        breach.weight,
-    )
 }
