@@ -146,7 +146,7 @@ fn lines(metric: Metric<'_>, points: &[(f64, &MetricResult)], up: &Linear, frame
         g.grid {
             @for tick in up.ticks(3) {
                 line x1=(px(frame.left)) x2=(px(frame.right)) y1=(px(up.at(tick))) y2=(px(up.at(tick))) {}
-                text.end x=(px(frame.left - 8.0)) y=(px(up.at(tick) + 4.0)) { (format::round(&metric.value(tick))) }
+                text.end x=(px(frame.left - 8.0)) y=(px(up.at(tick) + 4.0)) { (axis_label(metric, tick)) }
             }
         }
         @for run in runs(points) { path.ci d=(ribbon(&run, up)) {} }
@@ -209,4 +209,9 @@ const fn look_of(verdict: Verdict) -> (&'static str, &'static str, f64) {
         Verdict::Inconclusive => ("lane open", "inconclusive", 2.0),
         Verdict::NoData => ("lane nodata", "no data", LANE),
     }
+}
+
+/// A tick of the axis. Zero is where an axis begins, not a value that nobody measured.
+fn axis_label(metric: Metric<'_>, tick: f64) -> String {
+    if tick == 0.0 { "0".to_owned() } else { format::round(&metric.value(tick)) }
 }
