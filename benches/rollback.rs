@@ -31,7 +31,10 @@ fn main() -> Result<()> {
         Case { name: "wrong on one slice", rate: 10, candidate: forgetful, inject: None },
     ];
     println!("{runs} rollouts a case; seconds from the first bad answer of the candidate to the last");
-    println!("{:<20} {:>6} {:>20} {:>22} {:>20}", "candidate", "req/s", "seconds p50/p95/max", "bad answers p50/p95", "samples p50/p95");
+    println!(
+        "{:<20} {:>6} {:>20} {:>22} {:>20}",
+        "candidate", "req/s", "seconds p50/p95/max", "bad answers p50/p95", "samples p50/p95"
+    );
     for case in &cases {
         let (mut seconds, mut bad, mut samples) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..runs {

@@ -27,7 +27,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use sentei_api::{CompressedModel, CompressedModelStatus, Phase, quantity::Digest, spec::Task};
+use sentei_api::{CompressedModel, CompressedModelStatus, Phase, evidence::Candidate, quantity::Digest, spec::Task};
 use sentei_compress::{
     Job,
     data::{Dataset, Part},
@@ -48,6 +48,7 @@ use crate::{
     cli::{self, Traffic},
     ending::Ending,
     manifest::Manifest,
+    progress::main_metric,
     terminal::Terminal,
 };
 
@@ -110,6 +111,9 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         let decision = step(&plan, &status, &observation, Timestamp::now());
         let wait = hands.carry_out(&decision.effects, &start).await?;
         let changed = decision.status != status;
+        if decision.status.phase != status.phase {
+            ask(&terminal, &decision.status, &state);
+        }
         status = decision.status;
         if changed {
             state.write_status(&status)?;
@@ -152,6 +156,30 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         Phase::RolledBack => Ending::RolledBack,
         _ => Ending::Failed,
     })
+}
+
+/// Where a person is waited for, says what there is to choose from and how to answer.
+fn ask(terminal: &Terminal, status: &CompressedModelStatus, state: &StateDir) {
+    let folder = state.path("");
+    let folder = folder.display();
+    let say = match status.phase {
+        Phase::AwaitingApproval => {
+            for Candidate { digest, cost, measurements, gates_passed, .. } in &status.candidates {
+                let gates = if *gates_passed { "gates passed" } else { "a gate failed" };
+                let text = format!(
+                    "    {}  {:.2} MB{}  {gates}",
+                    digest.short(),
+                    cost.size as f64 / 1e6,
+                    main_metric(measurements)
+                );
+                terminal.event("CandidateOffered", &text, json!({ "digest": digest }));
+            }
+            format!("sentei tell approve DIGEST --state {folder}   (or: sentei tell reject --state {folder})")
+        }
+        Phase::Paused => format!("sentei tell promote --state {folder}   (or: sentei tell rollback --state {folder})"),
+        _ => return,
+    };
+    terminal.event("WaitingForPerson", &format!("    say: {say}"), json!({ "say": say }));
 }
 
 /// Where the artifact lies, from the state directory.
