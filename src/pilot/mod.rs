@@ -35,6 +35,7 @@ use sentei_compress::{
 use sentei_console::Look;
 use sentei_rollout::{Plan, step};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     compression::{Work, Worker},
@@ -77,6 +78,11 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
 
     let mut status = state.read_status()?.unwrap_or_default();
     let mut models = BTreeMap::new();
+    // A pilot that was killed in mid-rollout finds the candidates of its earlier life.
+    for candidate in &status.candidates {
+        let kept = state.path("work/artifacts").join(format!("{}.onnx", candidate.digest));
+        models.insert(candidate.digest.clone(), kept);
+    }
     let brought = args.candidate.as_ref().map(|path| bring(path, &state, &mut models)).transpose()?;
     let brought_along = brought.is_some();
     let mut hands = Hands::new(Setup {
@@ -103,6 +109,9 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         }
     };
 
+    // Made once: a signal that comes while the pilot looks elsewhere is kept until it is asked for.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let interrupted = loop {
         let requests = requests::pending(&state.path("requests"), &status)?;
         let savings = live.savings(&status);
@@ -128,7 +137,8 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            signal = tokio::signal::ctrl_c() => { signal?; break true; }
+            _ = interrupt.recv() => break true,
+            _ = terminate.recv() => break true,
         }
     };
     terminal.done();
