@@ -139,8 +139,9 @@ impl Hands {
         observation.weight = self.proxy.as_ref().map(|proxy| proxy.handle.weight().get());
         observation.errors = errors;
         let both_ready = observation.baseline.ready_epoch().is_some() && observation.candidate.ready_epoch().is_some();
-        self.setup.resuming &= !both_ready;
+        // The look at which both are ready again still resumes: it is the one that takes the new lives for the old ones.
         observation.resuming = self.setup.resuming;
+        self.setup.resuming &= !both_ready;
         Ok(observation)
     }
 

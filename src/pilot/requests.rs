@@ -72,7 +72,12 @@ pub fn pending(folder: &Path, status: &CompressedModelStatus) -> Result<Vec<Requ
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let Some(written) = read_json::<Written>(&path)? else { continue };
+        // Whatever else lies here must not stop a rollout: it is put aside under another name.
+        let Ok(Some(written)) = read_json::<Written>(&path) else {
+            fs::rename(&path, path.with_extension("refused"))
+                .with_context(|| format!("cannot put {} aside", path.display()))?;
+            continue;
+        };
         if status.answered.contains(&written.id) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         } else if let Some(verb) = parse(&written) {
@@ -114,6 +119,7 @@ mod tests {
         assert_eq!(pending_now[1].verb, Verb::Promote { full: true });
         status.answered.push(pending_now[0].id.clone());
         pending(folder.path(), &status).unwrap();
+        fs::write(folder.path().join("garbage.json"), "{").unwrap();
         assert_eq!(pending(folder.path(), &CompressedModelStatus::default()).unwrap().len(), 1);
     }
 }

@@ -159,7 +159,7 @@ async fn large_bodies_are_passed_on_and_too_large_ones_refused() {
 async fn a_servers_own_pages_are_not_for_its_users() {
     let baseline = start(config(Role::Baseline)).await;
     let split = split(ProxyConfig::new(baseline.address)).await;
-    for path in ["/metrics", "/admin/shadow"] {
+    for path in ["/metrics", "/admin/shadow", "//admin/shadow", "/v2/models/digits/shadow"] {
         let answer = split.client.get(format!("http://{}{path}", split.address)).send().await.expect("an answer");
         assert_eq!(answer.status(), 404, "{path}");
     }

@@ -52,11 +52,16 @@ impl Client {
     }
 }
 
+/// Whether a path is a server's own page, or what servers say to each other: a user could steer a rollout with either.
+fn is_internal(path: &str) -> bool {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    let first = segments.next().unwrap_or_default();
+    matches!(first, "metrics" | "admin") || segments.next_back() == Some("shadow")
+}
+
 /// Forwards to the server whose turn it is.
 pub(super) async fn forward(state: Arc<State>, client: Client, request: Request<Incoming>) -> Answer {
-    let path = request.uri().path();
-    // A server's own pages are not for its users.
-    if path == "/metrics" || path.starts_with("/admin") {
+    if is_internal(request.uri().path()) {
         return refusal(StatusCode::NOT_FOUND, "this page is not served to users");
     }
     let arrived = Instant::now();
