@@ -135,6 +135,10 @@ impl Hands {
         }
         self.follow_servers(&observation).await?;
         observation.parity = self.parity(&observation);
+        if observation.parity == Parity::Unknown {
+            // Golden inputs are no live requests: counters count from the look after the check.
+            observation.candidate.scrapes.clear();
+        }
         observation.shadow_percent = self.shadow_in_force(&observation);
         observation.weight = self.proxy.as_ref().map(|proxy| proxy.handle.weight().get());
         observation.errors = errors;

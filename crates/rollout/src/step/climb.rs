@@ -112,7 +112,14 @@ pub(super) fn may_go_on(draft: &Draft<'_>) -> Result<(), String> {
     if draft.seen.baseline.ready_epoch().is_none() {
         return Err(format!("the baseline's server {}", draft.seen.baseline.state.describe()));
     }
-    draft.judgements.iter().find(|judgement| holds(judgement)).map_or(Ok(()), |judgement| Err(describe(judgement)))
+    let exposed = draft.status.weights.candidate > 0;
+    let holding = draft.judgements.iter().find(|judgement| (exposed || !is_live(judgement)) && holds(judgement));
+    holding.map_or(Ok(()), |judgement| Err(describe(judgement)))
+}
+
+/// Whether only live requests can settle it: without a weight none come, and waiting for them would never end.
+fn is_live(judgement: &Judgement) -> bool {
+    matches!(judgement.counter, Counter::Requests | Counter::Latency | Counter::Feedback)
 }
 
 /// A pass, or as many samples as the manifest asks for without a breach.

@@ -36,7 +36,8 @@ use crate::{Decision, Observation, Plan};
 /// - A timed pause ends when it is over, the counters show the weight, the baseline is ready, and no metric holds it. A
 ///   **critical** metric holds it until it has passed or, when it sets `minSamples`, has that many samples without a
 ///   breach. One that is **not critical** holds it only when it sets `minSamples`, has some samples, and has fewer than
-///   that. The same goes for the promotion, whatever the steps. A person's `promote` overrules all of this but a breach
+///   that. What only live requests can settle holds nothing while the candidate has no weight. The same goes for the
+///   promotion, whatever the steps. A person's `promote` overrules all of this but a breach
 ///   and the first point.
 /// - A shadow step ends when every metric counted on shadow pairs has passed or has its `minSamples`; for one that is not
 ///   critical it waits a minute at most.
