@@ -77,12 +77,7 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
     announce(&terminal, &manifest, &state, resumed);
 
     let mut status = state.read_status()?.unwrap_or_default();
-    let mut models = BTreeMap::new();
-    // A pilot that was killed in mid-rollout finds the candidates of its earlier life.
-    for candidate in &status.candidates {
-        let kept = state.path("work/artifacts").join(format!("{}.onnx", candidate.digest));
-        models.insert(candidate.digest.clone(), kept);
-    }
+    let mut models = kept_models(&status, &state);
     let brought = args.candidate.as_ref().map(|path| bring(path, &state, &mut models)).transpose()?;
     let brought_along = brought.is_some();
     let mut hands = Hands::new(Setup {
@@ -224,6 +219,12 @@ fn template(manifest: &Manifest, state: &StateDir, onnxruntime: PathBuf) -> Resu
         onnxruntime,
         folder: state.path("logs"),
     })
+}
+
+/// The candidates of an earlier life of the pilot, by digest.
+fn kept_models(status: &CompressedModelStatus, state: &StateDir) -> BTreeMap<Digest, PathBuf> {
+    let digests = status.candidates.iter().map(|candidate| &candidate.digest);
+    digests.map(|digest| (digest.clone(), state.path(&format!("work/artifacts/{digest}.onnx")))).collect()
 }
 
 /// Copies a brought candidate into the artifacts, by digest.
