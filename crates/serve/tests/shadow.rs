@@ -11,11 +11,14 @@ use sentei_serve::{Fault, Role, ServerConfig, Task};
 use serde_json::{Value, json};
 use support::{Running, classes, config, pixels, request, start};
 
+/// The count once it has reached `expected` and nothing more arrives: pairs are on their way off the users' path.
 async fn settle(candidate: &Running, name: &str, expected: f64) -> f64 {
-    let mut last = 0.0;
-    for _ in 0..200 {
-        last = candidate.count(name, &[]).await;
-        if last >= expected {
+    let (mut last, mut unchanged) = (0.0, 0);
+    for _ in 0..400 {
+        let now = candidate.count(name, &[]).await;
+        unchanged = if now == last { unchanged + 1 } else { 0 };
+        last = now;
+        if last >= expected && unchanged >= 15 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
