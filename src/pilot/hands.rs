@@ -1,9 +1,9 @@
 //! Eyes and hands: what the pilot sees becomes an [`Observation`], what `step` decides is carried out. Nothing is
 //! decided here.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use sentei_api::{
     quantity::Digest,
     status::{Role, Savings},
@@ -60,8 +60,8 @@ pub struct Setup {
     /// Where clients call the proxy.
     pub listen: SocketAddr,
     pub source: (PathBuf, Digest),
-    /// Candidates by digest.
-    pub models: BTreeMap<Digest, PathBuf>,
+    /// Where candidates lie, by digest.
+    pub artifacts: PathBuf,
     /// Rehearsed in the candidate's server.
     pub fault: Option<Fault>,
     pub golden: Golden,
@@ -116,22 +116,23 @@ impl Hands {
                 .as_ref()
                 .map_or(Compression::NotStarted, |worker| worker.seen(plan.compression_key())),
             prometheus,
-            weight: self.proxy.as_ref().map(|proxy| proxy.handle.weight().get()),
             requests,
             savings,
             ..Observation::default()
         };
+        let proxy = self.proxy.as_ref().and_then(|proxy| {
+            let page = observe::parse(proxy.handle.metrics().as_bytes()).ok()?;
+            Some((page, proxy.epoch))
+        });
         for (role, (state, error)) in [(Role::Baseline, baseline), (Role::Candidate, candidate)] {
             errors.extend(error);
             let watched = self.watched(role);
-            let seen = RoleObservation { digest: watched.digest.clone(), state, scrapes: self.scrapes(role) };
+            let seen =
+                RoleObservation { digest: watched.digest.clone(), state, scrapes: self.scrapes(role, proxy.as_ref()) };
             match role {
                 Role::Baseline => observation.baseline = seen,
                 Role::Candidate => observation.candidate = seen,
             }
-        }
-        if let Compression::Done(candidates) = &observation.compression {
-            self.remember_models(candidates.iter().map(|candidate| &candidate.digest));
         }
         self.follow_servers(&observation).await?;
         observation.parity = self.parity(&observation);
@@ -203,7 +204,7 @@ impl Hands {
     }
 
     /// Every source that counts for this role. Labels may come back to either server, so both pages are read.
-    fn scrapes(&self, role: Role) -> Vec<Scrape> {
+    fn scrapes(&self, role: Role, proxy: Option<&(Page, u64)>) -> Vec<Scrape> {
         let Some(version) = self.watched(role).digest.as_ref().map(Digest::short) else { return Vec::new() };
         let servers = [(Role::Baseline, "baseline"), (Role::Candidate, "candidate")];
         let pages = servers.iter().filter_map(|(of, name)| {
@@ -211,10 +212,7 @@ impl Hands {
             let epoch = watched.server.as_ref()?.epoch();
             Some(watched.page.as_ref()?.scrape(name, epoch, role, version))
         });
-        let proxy = self.proxy.as_ref().and_then(|proxy| {
-            let page = observe::parse(proxy.handle.metrics().as_bytes()).ok()?;
-            Some(page.scrape("proxy", proxy.epoch, role, version))
-        });
+        let proxy = proxy.map(|(page, epoch)| page.scrape("proxy", *epoch, role, version));
         pages.chain(proxy).collect()
     }
 
@@ -284,10 +282,11 @@ impl Hands {
             return Ok(());
         }
         self.scale_down(Role::Candidate).await;
-        let model = self.setup.models.get(digest).with_context(|| {
-            format!("the candidate {} is not among the artifacts: remove the state directory", digest.short())
-        })?;
-        let server = Server::start(&self.setup.template, Role::Candidate, model, digest.short(), self.setup.fault)?;
+        let model = self.model_file(digest);
+        if !model.exists() {
+            bail!("the candidate {} is not among the artifacts: remove the state directory", digest.short());
+        }
+        let server = Server::start(&self.setup.template, Role::Candidate, &model, digest.short(), self.setup.fault)?;
         self.candidate = Watched::running(server, digest.clone());
         Ok(())
     }
@@ -309,11 +308,8 @@ impl Hands {
         }
     }
 
-    fn remember_models<'a>(&mut self, digests: impl Iterator<Item = &'a Digest>) {
-        for digest in digests {
-            let path = self.setup.template.folder.join(format!("../work/artifacts/{digest}.onnx"));
-            self.setup.models.entry(digest.clone()).or_insert(path);
-        }
+    fn model_file(&self, digest: &Digest) -> PathBuf {
+        self.setup.artifacts.join(format!("{digest}.onnx"))
     }
 
     /// Starts the check as soon as the candidate is ready, and gives its result.
@@ -322,8 +318,8 @@ impl Hands {
             return Parity::Unknown;
         };
         let Some(digest) = &self.candidate.digest else { return Parity::Unknown };
-        let Some(model) = self.setup.models.get(digest) else { return Parity::Unknown };
-        self.setup.golden.check(&self.setup.client, (digest, epoch), model, address)
+        let model = self.model_file(digest);
+        self.setup.golden.check(&self.setup.client, (digest, epoch), &model, address)
     }
 }
 

@@ -19,7 +19,6 @@ mod supervisor;
 mod traffic;
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,7 +26,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use sentei_api::{CompressedModel, CompressedModelStatus, Phase, evidence::Candidate, quantity::Digest, spec::Task};
+use sentei_api::{CompressedModel, CompressedModelStatus, Phase, evidence::Candidate, spec::Task};
 use sentei_compress::{
     Job,
     data::{Dataset, Part},
@@ -77,9 +76,6 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
     announce(&terminal, &manifest, &state, resumed);
 
     let mut status = state.read_status()?.unwrap_or_default();
-    let mut models = kept_models(&status, &state);
-    let brought = args.candidate.as_ref().map(|path| bring(path, &state, &mut models)).transpose()?;
-    let brought_along = brought.is_some();
     let mut hands = Hands::new(Setup {
         golden: Golden::new(Arc::clone(&runtime), manifest.name.clone(), &dataset),
         template: template(&manifest, &state, library)?,
@@ -87,7 +83,7 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         client: reqwest::Client::builder().tcp_nodelay(true).build().context("cannot make an HTTP client")?,
         listen: args.listen,
         source: (source.path.clone(), source.digest.clone()),
-        models,
+        artifacts: state.path("work/artifacts"),
         fault: args.inject,
         resuming: resumed && status.phase.is_exposed(),
     });
@@ -96,7 +92,7 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
     let start = {
         let (job, runtime, terminal) = (job, Arc::clone(&runtime), Arc::clone(&terminal));
         move |key: &str| {
-            let work = match &brought {
+            let work = match &args.candidate {
                 Some(model) => Work::Assess { model: model.clone(), trusted: args.skip_gates },
                 None => Work::Stages,
             };
@@ -152,7 +148,7 @@ async fn pilot(args: &cli::Pilot, onnxruntime: Option<&Path>, terminal: Arc<Term
         return Ok(Ending::Interrupted);
     }
     if let Some(selected) = status.selected.as_ref().filter(|_| status.phase == Phase::Succeeded) {
-        state.point_at(&selected_file(selected, brought_along))?;
+        state.point_at(&Path::new("work/artifacts").join(format!("{selected}.onnx")))?;
     }
     let report = crate::report::write(&state.path(""), None)?;
     summary::print(&terminal, &status, &live, &report);
@@ -187,12 +183,6 @@ fn ask(terminal: &Terminal, status: &CompressedModelStatus, state: &StateDir) {
     terminal.event("WaitingForPerson", &format!("    say: {say}"), json!({ "say": say }));
 }
 
-/// Where the artifact lies, from the state directory.
-fn selected_file(digest: &Digest, brought_along: bool) -> PathBuf {
-    let folder = if brought_along { "artifacts" } else { "work/artifacts" };
-    Path::new(folder).join(format!("{digest}.onnx"))
-}
-
 fn announce(terminal: &Terminal, manifest: &Manifest, state: &StateDir, resumed: bool) {
     let folder = state.path("");
     let how = if resumed { "resumes" } else { "starts" };
@@ -219,24 +209,6 @@ fn template(manifest: &Manifest, state: &StateDir, onnxruntime: PathBuf) -> Resu
         onnxruntime,
         folder: state.path("logs"),
     })
-}
-
-/// The candidates of an earlier life of the pilot, by digest.
-fn kept_models(status: &CompressedModelStatus, state: &StateDir) -> BTreeMap<Digest, PathBuf> {
-    let digests = status.candidates.iter().map(|candidate| &candidate.digest);
-    digests.map(|digest| (digest.clone(), state.path(&format!("work/artifacts/{digest}.onnx")))).collect()
-}
-
-/// Copies a brought candidate into the artifacts, by digest.
-fn bring(path: &Path, state: &StateDir, models: &mut BTreeMap<Digest, PathBuf>) -> Result<PathBuf> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the candidate {}", path.display()))?;
-    let digest = sentei_compress::digest(&bytes);
-    let kept = state.path(&format!("artifacts/{digest}.onnx"));
-    if !kept.exists() {
-        state::write_aside(&kept, &bytes)?;
-    }
-    models.insert(digest, kept.clone());
-    Ok(kept)
 }
 
 /// The replayed clients, if any: they start when there is a proxy to call.

@@ -3,8 +3,7 @@
 //! ```text
 //! status.json      the whole memory of the rollout (see sentei_api::status)
 //! timeline.jsonl   one line a look, for the report
-//! artifacts/       models by digest; the original among them
-//! work/            compression progress and evidence.json
+//! work/            compression progress, candidates by digest, evidence.json
 //! manifest.json    the manifest, for `sentei report`
 //! requests/        what people said and the status has not answered
 //! feedback.key     signs feedback tokens
@@ -21,6 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use sentei_api::{CompressedModelStatus, evidence::Evidence};
+use sentei_compress::artifacts;
 use sentei_console::Look;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -44,7 +44,7 @@ struct Owner {
 impl StateDir {
     /// Opens or makes the directory, and takes it for this process alone.
     pub fn open(root: &Path) -> Result<Self> {
-        for folder in ["artifacts", "work", "logs"] {
+        for folder in ["work", "logs"] {
             let folder = root.join(folder);
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot make the state folder {}", folder.display()))?;
@@ -195,14 +195,8 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 /// Write aside, sync, rename: a reader sees the old file or the new one, never half of one.
 pub fn write_aside(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let written = (|| {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)
-    })();
-    written.map(drop).with_context(|| format!("cannot write {}: what was there before is unchanged", path.display()))
+    artifacts::write_aside(path, bytes)
+        .with_context(|| format!("cannot write {}: what was there before is unchanged", path.display()))
 }
 
 #[cfg(test)]

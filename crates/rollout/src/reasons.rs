@@ -18,8 +18,6 @@ pub const APPROVAL_REQUIRED: &str = "ApprovalRequired";
 pub const CANDIDATE_APPROVED: &str = "CandidateApproved";
 /// A person refused all candidates.
 pub const CANDIDATE_REJECTED: &str = "CandidateRejected";
-/// The rollout began.
-pub const ROLLOUT_STARTED: &str = "RolloutStarted";
 /// The loaded candidate does not give the recorded answers.
 pub const PARITY_FAILED: &str = "ParityFailed";
 /// The candidate's weight was changed.
@@ -94,7 +92,6 @@ pub const ALL: &[&str] = &[
     APPROVAL_REQUIRED,
     CANDIDATE_APPROVED,
     CANDIDATE_REJECTED,
-    ROLLOUT_STARTED,
     PARITY_FAILED,
     TRAFFIC_WEIGHT_UPDATED,
     TRAFFIC_WEIGHT_VERIFIED,

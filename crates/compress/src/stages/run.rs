@@ -69,11 +69,7 @@ pub fn compress(
     let file = original.to_bytes()?;
     let calibration = calibration_rows(&data);
     let mut judge = Judge::new(runtime, &job.spec, &data, Part::Verification, &original, &file, &calibration)?;
-    progress.event(&Event::Baseline { cost: &judge.cost });
-    let broken = baseline_violations(&job.spec.gates, &judge.measurements, &judge.cost);
-    if !broken.is_empty() {
-        return Err(CompressError::BaselineFailsGates(broken));
-    }
+    accept_baseline(job, &judge, progress)?;
     let store = Artifacts::open(&job.work)?;
     let memory = Memory::recall(job, &source, &digest_of(&calibration));
     if !memory.stages.is_empty() {
@@ -119,11 +115,7 @@ pub fn assess(
     let file = original.to_bytes()?;
     let calibration = calibration_rows(&data);
     let mut judge = Judge::new(runtime, &job.spec, &data, Part::Verification, &original, &file, &calibration)?;
-    progress.event(&Event::Baseline { cost: &judge.cost });
-    let broken = baseline_violations(&job.spec.gates, &judge.measurements, &judge.cost);
-    if !broken.is_empty() {
-        return Err(CompressError::BaselineFailsGates(broken));
-    }
+    accept_baseline(job, &judge, progress)?;
     let store = Artifacts::open(&job.work)?;
     let memory = Memory::recall(job, &source, &digest_of(&calibration));
     let never = AtomicBool::new(false);
@@ -143,6 +135,13 @@ pub fn assess(
     let proposal = Proposal { title, kind: StageKind::Brought, divergence: 0.0, cuts: vec![], started: Instant::now() };
     run.record(index, proposal, verdict, outcome);
     run.finish(&source, &judge, &file, vec![brought])
+}
+
+/// Tells what the original costs, and refuses to start when it does not keep the manifest's own bounds.
+fn accept_baseline(job: &Job, judge: &Judge<'_>, progress: &dyn Progress) -> Result<(), CompressError> {
+    progress.event(&Event::Baseline { cost: &judge.cost });
+    let broken = baseline_violations(&job.spec.gates, &judge.measurements, &judge.cost);
+    if broken.is_empty() { Ok(()) } else { Err(CompressError::BaselineFailsGates(broken)) }
 }
 
 /// What stays the same over a run, and what it remembers.
@@ -395,7 +394,6 @@ impl Run<'_> {
         }
     }
 
-    /// Measures every candidate on the rows kept for the report, and writes the evidence.
     /// Every stage that was kept.
     fn committed(&self) -> Vec<Point> {
         let stages = self.memory.stages.iter().enumerate();
@@ -406,6 +404,7 @@ impl Run<'_> {
         kept.collect()
     }
 
+    /// Measures every candidate on the rows kept for the report, and writes the evidence.
     fn finish(
         mut self,
         source: &Source,
